@@ -1,0 +1,1 @@
+"""The LangChain and LangGraph integration."""
