@@ -1,0 +1,101 @@
+"""From an ended call to its figures: usage (reported or estimated), price, and the totals above it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tokentrace_core.open_spans import Node
+from tokentrace_core.payload import canonical_json
+from tokentrace_core.pricing import CACHED, FREE, PriceBook, Priced, estimate_tokens
+from tokentrace_core.prompts import Message
+from tokentrace_core.spans import LLMCall
+from tokentrace_core.usage import Usage
+
+
+def estimated_usage(node: Node, call: LLMCall, message: Message | None) -> Usage:
+    """Usage by size, for a call whose provider reported none. Marked as estimated."""
+    prompt = (node.sent.leaf.size if node.sent else 0) + (call.tools.size if call.tools else 0)
+    return Usage(
+        input_uncached_tokens=estimate_tokens(prompt),
+        output_tokens=estimate_tokens(_reply_bytes(message)),
+        source="estimated",
+    )
+
+
+def price_of(
+    prices: PriceBook,
+    call: LLMCall,
+    usage: Usage | None,
+    *,
+    cached: bool,
+    billed: bool,
+    wraps: str | None,
+) -> Priced:
+    """The price of a call: by the model that answered, else by the one that was asked."""
+    if cached:
+        return CACHED
+    if wraps is not None or not billed or usage is None:
+        return FREE
+    at = datetime.fromtimestamp(call.started_at / 1_000_000, UTC)
+    answered = prices.price(call.model_answered, usage, provider=call.provider, at=at)
+    if answered.nano_usd is not None:
+        return answered
+    return prices.price(call.model, usage, provider=call.provider, at=at)
+
+
+def write_usage(call: LLMCall, usage: Usage | None, price: Priced, *, cached: bool) -> None:
+    """Put the figures on the span. Tokens that a local cache saved are a note, not usage."""
+    call.cost_nano_usd, call.cost_status, call.price_version = price
+    if cached:
+        call.attributes["tokens_saved"] = usage.total_tokens if usage else 0
+        usage = Usage()
+    if usage is None:
+        return
+    call.input_uncached_tokens = usage.input_uncached_tokens
+    call.cache_read_tokens = usage.cache_read_tokens
+    call.cache_write_5m_tokens = usage.cache_write_5m_tokens
+    call.cache_write_1h_tokens = usage.cache_write_1h_tokens
+    call.output_tokens = usage.output_tokens
+    call.reasoning_tokens = usage.reasoning_tokens
+    call.usage_source = usage.source
+    if usage.inconsistent:
+        call.attributes["usage_inconsistent"] = True
+
+
+def charge(node: Node, nano_usd: int, *, call: LLMCall | None = None, in_account: bool = True) -> None:
+    """Add a cost to the run and to every agent loop round the call."""
+    run = node.run.root
+    run.cost_nano_usd += nano_usd
+    loop = node.loop
+    while loop is not None:
+        loop.cost_nano_usd += nano_usd
+        loop = loop.parent  # type: ignore[assignment]
+    if in_account and node.run.account is not None:
+        node.run.account.spend(nano_usd)
+    if call is not None:
+        run.input_tokens += input_tokens(call)
+        run.cached_tokens += call.cache_read_tokens or 0
+        run.output_tokens += call.output_tokens or 0
+        run.unpriced_calls += call.cost_status == "unpriced"
+        run.estimated_calls += call.usage_source == "estimated"
+
+
+def input_tokens(call: LLMCall) -> int:
+    return sum(
+        count or 0
+        for count in (
+            call.input_uncached_tokens,
+            call.cache_read_tokens,
+            call.cache_write_5m_tokens,
+            call.cache_write_1h_tokens,
+        )
+    )
+
+
+def _reply_bytes(message: Message | None) -> int:
+    if not message:
+        return 0
+    content = message.get("content")
+    text = content if isinstance(content, str) else canonical_json(content) if content else ""
+    calls = message.get("tool_calls")
+    return len(text.encode("utf-8", "replace")) + (len(canonical_json(calls)) if calls else 0)

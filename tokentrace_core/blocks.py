@@ -1,0 +1,522 @@
+"""Spans as `with` blocks and decorators, for code that no handler sees.
+
+`tracer.run("triage")` is a block: enter it with `with` or `async with`, or put it on a function as a
+decorator. A decorated function may be plain, async, a generator or an async generator; each call is a block
+of its own. A block records what leaves through it and passes it on unchanged; only entering `llm` may raise,
+and only `BudgetExceeded`.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from tokentrace_core import context
+from tokentrace_core.pricing import to_usd
+from tokentrace_core.replies import StreamedReply, read_reply
+from tokentrace_core.shield import describe_error, shielded
+from tokentrace_core.spans import LLMCall, Run, Status, Step, ToolCall
+
+if TYPE_CHECKING:
+    from tokentrace_core.tracer import Tracer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: How many items of a generator tool are kept as its result.
+_KEPT_ITEMS = 100
+
+
+class Block:
+    """What all blocks share: entering, leaving, and being a decorator."""
+
+    def __init__(self, tracer: Tracer, parent: Hashable | None = None) -> None:
+        self._tracer = tracer
+        self._recorder = tracer.recorder
+        self._parent = parent
+        self.key: Hashable = object()
+
+    # What a kind of block does; each is called once per entry.
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def _close(self, error: BaseException | None) -> None:
+        raise NotImplementedError
+
+    def _called_with(self, arguments: dict[str, Any]) -> None:
+        """A decorated function was called."""
+
+    def _returned(self, value: Any) -> None:
+        """A decorated function returned."""
+
+    def _yielded(self, item: Any) -> None:
+        """A decorated generator gave an item."""
+
+    # Blocks
+
+    def __enter__(self) -> Self:
+        self._open()
+        self._token = context.enter(self._recorder, self.key)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        context.leave(self._token)
+        self._close(error)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def set(self, **attributes: Any) -> Self:
+        """Add facts to the span; they can be filtered by as `attr.*`. Any time before it ends."""
+        shielded(self._recorder.note)(self.key, attributes)
+        return self
+
+    def score(self, name: str, value: float, comment: str | None = None) -> Self:
+        """Attach an evaluation to this span."""
+        shielded(self._tracer.record_score)(self.key, name, value, comment)
+        return self
+
+    # Decorators
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        def entered(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Block:
+            block = copy.copy(self)
+            block.key = object()
+            block._start_afresh()
+            shielded(block._called_with)(_arguments(signature, args, kwargs))
+            return block
+
+        return _wrapped(function, entered)
+
+    def _start_afresh(self) -> None:
+        """Drop what an earlier call of a decorated function left."""
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        """Be the current block only while the generator's own code runs, not its consumer's."""
+        token = context.enter(self._recorder, self.key)
+        try:
+            yield
+        finally:
+            context.leave(token)
+
+
+class RunBlock(Block):
+    """A run: one request to its answer. Inside another run, a nested agent of it."""
+
+    def __init__(self, tracer: Tracer, name: str, facts: dict[str, Any]) -> None:
+        super().__init__(tracer)
+        self._name = name
+        self._facts = facts
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self.span: Run | None = None
+        """The run's record; for a nested agent, of the whole run."""
+        self._output: Any = None
+        self._loop: Any = None
+
+    @shielded
+    def _open(self) -> None:
+        self.span = self._recorder.open_run(self.key, self._name, **self._facts)
+        self._loop = self._recorder.loop_of(self.key)
+
+    @shielded
+    def _close(self, error: BaseException | None) -> None:
+        if error is None:
+            self._recorder.close_run(self.key, output=self._output)
+        else:
+            self._recorder.fail(self.key, error)
+
+    def _called_with(self, arguments: dict[str, Any]) -> None:
+        self._facts = {"input": arguments, **self._facts}
+
+    def _returned(self, value: Any) -> None:
+        self._output = value
+
+    def _yielded(self, item: Any) -> None:
+        self._output = _append(self._output, item)
+
+    def step(self, name: str | None = None) -> StepBlock:
+        """A step of this run, from whichever thread."""
+        return StepBlock(self._tracer, name, self.key)
+
+    def llm(self, model: str, **request: Any) -> LLMBlock:
+        """A model call of this run; see `Tracer.llm`."""
+        return LLMBlock(self._tracer, model, request, self.key)
+
+    def tool(self, name: str, arguments: Any = None, **facts: Any) -> ToolBlock:
+        """A tool call of this run; see `Tracer.tool`."""
+        return ToolBlock(self._tracer, name, arguments, facts, self.key)
+
+    @property
+    def id(self) -> str | None:
+        return self.span.id if self.span else None
+
+    @property
+    def status(self) -> Status | None:
+        return self.span.status if self.span else None
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """What it has cost so far, in US dollars; of a nested agent, its own part."""
+        return to_usd(self._loop.cost_nano_usd) if self._loop else Decimal(0)
+
+    @property
+    def steps(self) -> int:
+        """Steps so far, those of nested agents included; of a nested agent, its own."""
+        if self._loop is None or self.span is None:
+            return 0
+        return self.span.steps if self._loop.parent is None else int(self._loop.steps)
+
+    def set_output(self, output: Any) -> None:
+        """The answer."""
+        self._output = output
+
+    def set_user(self, user: str) -> None:
+        shielded(self._recorder.describe_run)(self.key, user=user)
+
+    def add_tags(self, *tags: str) -> None:
+        shielded(self._recorder.describe_run)(self.key, tags=tags)
+
+    def record_error(self, error: BaseException) -> None:
+        """Note an error that the agent survived; the run goes on."""
+        errors = self.span.attributes.get("errors", []) if self.span else []
+        self.set(errors=[*errors, describe_error(error)])
+
+
+class StepBlock(Block):
+    """One loop iteration: think, act, observe. Calls made inside it belong to it."""
+
+    def __init__(self, tracer: Tracer, name: str | None, parent: Hashable | None = None) -> None:
+        super().__init__(tracer, parent)
+        self._name = name
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self.span: Step | None = None
+        self._reasoning: str | None = None
+
+    @shielded
+    def _open(self) -> None:
+        self.span = self._recorder.open_step(self.key, self._name, parent=self._parent)
+
+    @shielded
+    def _close(self, error: BaseException | None) -> None:
+        if error is None:
+            self._recorder.close_step(self.key, self._reasoning)
+        else:
+            self._recorder.fail(self.key, error)
+
+    def llm(self, model: str, **request: Any) -> LLMBlock:
+        """A model call of this step; see `Tracer.llm`."""
+        return LLMBlock(self._tracer, model, request, self.key)
+
+    def tool(self, name: str, arguments: Any = None, **facts: Any) -> ToolBlock:
+        """A tool call of this step; see `Tracer.tool`."""
+        return ToolBlock(self._tracer, name, arguments, facts, self.key)
+
+    def set_reasoning(self, reasoning: str) -> None:
+        """The model's summary of why it does what it does."""
+        self._reasoning = reasoning
+
+
+class LLMBlock(Block):
+    """One request to a model. Entering it may raise `BudgetExceeded`; then nothing must be sent."""
+
+    def __init__(
+        self, tracer: Tracer, model: str, request: dict[str, Any], parent: Hashable | None = None
+    ) -> None:
+        super().__init__(tracer, parent)
+        self._model = model
+        self._request = request
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self.span: LLMCall | None = None
+        self._reply: Any = None
+        self._stream: StreamedReply | None = None
+
+    @shielded
+    def _open(self) -> None:
+        request = dict(self._request)
+        messages = request.pop("messages", ())
+        if isinstance(messages, str):
+            messages = [messages]
+        if system := request.pop("system", None):
+            messages = [{"role": "system", "content": system}, *messages]
+        self.span = self._recorder.open_llm(
+            self.key,
+            parent=self._parent,
+            model=self._model,
+            provider=request.pop("provider", None),
+            tools=request.pop("tools", None),
+            step_name=request.pop("step_name", None),
+            messages=messages,
+            params=request,
+        )
+
+    @shielded
+    def _close(self, error: BaseException | None) -> None:
+        reply = self._stream.reply if self._reply is None and self._stream else read_reply(self._reply or {})
+        if error is not None:
+            self._recorder.fail(self.key, error, usage=reply.usage, output=reply.message, model=reply.model)
+            return
+        self._recorder.close_llm(
+            self.key,
+            usage=reply.usage,
+            output=reply.message,
+            model=reply.model,
+            stop_reason=reply.stop_reason,
+            response_id=reply.response_id,
+        )
+
+    def done(self, reply: Any) -> None:
+        """The provider's reply: usage, model, stop reason and text are read from it.
+
+        OpenAI (Chat Completions, Responses) and Anthropic, as the client's object or as a dict; plain text
+        is the answer itself, its usage then estimated.
+        """
+        self._reply = reply
+
+    def chunk(self, chunk: Any) -> None:
+        """One piece of a streamed reply."""
+        shielded(self._recorder.first_token)(self.key)
+        self._stream = self._stream or StreamedReply()
+        shielded(self._stream.feed)(chunk)
+
+    def _called_with(self, arguments: dict[str, Any]) -> None:
+        sent: dict[str, Any] = {
+            name: arguments[name] for name in ("messages", "system", "tools") if name in arguments
+        }
+        if "messages" not in sent and "prompt" in arguments:
+            sent["messages"] = arguments["prompt"]
+        self._request = {**sent, **self._request}
+
+    def _returned(self, value: Any) -> None:
+        if value is not None:
+            self.done(value)
+
+    def _yielded(self, item: Any) -> None:
+        self.chunk(item)
+
+
+class ToolBlock(Block):
+    """One tool or retrieval."""
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        name: str,
+        arguments: Any,
+        facts: dict[str, Any],
+        parent: Hashable | None = None,
+    ) -> None:
+        super().__init__(tracer, parent)
+        self._name = name
+        self._arguments = arguments
+        self._facts = facts
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self.span: ToolCall | None = None
+        self._result: Any = None
+        self._ending: dict[str, Any] = {}
+
+    @shielded
+    def _open(self) -> None:
+        self.span = self._recorder.open_tool(
+            self.key, self._name, parent=self._parent, arguments=self._arguments, **self._facts
+        )
+
+    @shielded
+    def _close(self, error: BaseException | None) -> None:
+        if error is None:
+            self._recorder.close_tool(self.key, self._result, **self._ending)
+        else:
+            self._recorder.fail(self.key, error)
+
+    def done(
+        self,
+        result: Any = None,
+        *,
+        error: str | None = None,
+        http_status: int | None = None,
+        cost_usd: Decimal | float | str | None = None,
+    ) -> None:
+        """What it gave back. `cost_usd`: what an external service charged for it."""
+        self._result = result
+        self._ending = {"error": error, "http_status": http_status, "cost_usd": cost_usd}
+
+    def _called_with(self, arguments: dict[str, Any]) -> None:
+        self._arguments = arguments if self._arguments is None else self._arguments
+
+    def _returned(self, value: Any) -> None:
+        self._result = value if self._result is None else self._result
+
+    def _yielded(self, item: Any) -> None:
+        kept = self._result or []
+        if len(kept) < _KEPT_ITEMS:
+            self._result = [*kept, item]
+
+
+class SessionBlock(Block):
+    """A conversation or task thread: runs begun inside it belong to it."""
+
+    def __init__(self, tracer: Tracer, info: context.SessionInfo) -> None:
+        super().__init__(tracer)
+        self.info = info
+
+    @property
+    def id(self) -> str:
+        return self.info.id
+
+    def __enter__(self) -> Self:
+        self._session = context.enter_session(self.info)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        context.leave_session(self._session)
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        with self:
+            yield
+
+
+# ── decorating ───────────────────────────────────────────────────────────────────────────────────────────
+
+Entered = Callable[[tuple[Any, ...], dict[str, Any]], Block]
+
+
+def _wrapped(function: Callable[P, R], entered: Entered) -> Callable[P, R]:
+    """The function inside a fresh block per call, with its kind and its looks unchanged."""
+    for is_kind, wrap in _KINDS:
+        if is_kind(function):
+            wrapper = wrap(function, entered)
+            break
+    functools.update_wrapper(wrapper, function)
+    return wrapper  # type: ignore[no-any-return]
+
+
+def _wrap_async_generator(function: Any, entered: Entered) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        block = entered(args, kwargs)
+        inner = function(*args, **kwargs)
+        sent: Any = None
+        with _whole(block):
+            try:
+                while True:
+                    with block._active():
+                        try:
+                            item = await inner.asend(sent)
+                        except StopAsyncIteration:
+                            return
+                    shielded(block._yielded)(item)
+                    sent = yield item
+            finally:
+                await inner.aclose()
+
+    return wrapper
+
+
+def _wrap_coroutine(function: Any, entered: Entered) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with entered(args, kwargs) as block:
+            value = await function(*args, **kwargs)
+            shielded(block._returned)(value)
+            return value
+
+    return wrapper
+
+
+def _wrap_generator(function: Any, entered: Entered) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        block = entered(args, kwargs)
+        inner = function(*args, **kwargs)
+        sent: Any = None
+        with _whole(block):
+            try:
+                while True:
+                    with block._active():
+                        try:
+                            item = inner.send(sent)
+                        except StopIteration as stop:
+                            if stop.value is not None:
+                                shielded(block._returned)(stop.value)
+                            return stop.value
+                    shielded(block._yielded)(item)
+                    sent = yield item
+            finally:
+                inner.close()
+
+    return wrapper
+
+
+def _wrap_function(function: Any, entered: Entered) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with entered(args, kwargs) as block:
+            value = function(*args, **kwargs)
+            shielded(block._returned)(value)
+            return value
+
+    return wrapper
+
+
+_KINDS: Sequence[tuple[Callable[[Any], bool], Callable[[Any, Entered], Any]]] = (
+    (inspect.isasyncgenfunction, _wrap_async_generator),
+    (inspect.iscoroutinefunction, _wrap_coroutine),
+    (inspect.isgeneratorfunction, _wrap_generator),
+    (lambda _: True, _wrap_function),
+)
+
+
+@contextmanager
+def _whole(block: Block) -> Iterator[None]:
+    """A generator's block from its first item to its end; not the current block while its consumer works."""
+    if isinstance(block, SessionBlock):
+        yield
+        return
+    block._open()
+    try:
+        yield
+    except BaseException as error:
+        block._close(error)
+        raise
+    block._close(None)
+
+
+def _arguments(
+    signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The call's arguments by name, without the object a method belongs to."""
+    try:
+        bound = dict(signature.bind(*args, **kwargs).arguments)
+    except TypeError:
+        return dict(kwargs)
+    for receiver in ("self", "cls"):
+        bound.pop(receiver, None)
+    return bound
+
+
+def _append(so_far: Any, item: Any) -> Any:
+    """The output of a generator: text grows, of anything else the last counts."""
+    return so_far + item if isinstance(so_far, str) and isinstance(item, str) else item

@@ -1,0 +1,197 @@
+"""What is under way: the recorder's state, one object per thing, linked by reference.
+
+A `Node` stands for one of the framework's own ids and knows its parent, so that every call finds its run,
+its agent loop and its step by walking ids, never by ambient context. An `OpenRun` holds all nodes of one
+run: when the run ends, they go together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Hashable
+from typing import Any
+
+from tokentrace_core.budget import Account, Reservation
+from tokentrace_core.ids import Clock
+from tokentrace_core.prompts import PromptHistory, Sent
+from tokentrace_core.spans import LLMCall, Run, Step, ToolCall
+
+#: Finished parts of a run stay known for late children; this many, so that a run of any length stays bounded.
+_REMEMBERED_PARTS = 512
+
+
+class Loop:
+    """One agent's loop: the sequence of its steps."""
+
+    __slots__ = (
+        "agent",
+        "cost_nano_usd",
+        "last_latency_us",
+        "parent",
+        "parent_call_id",
+        "refused",
+        "sent",
+        "step",
+        "steps",
+    )
+
+    def __init__(
+        self, agent: str | None, parent: Loop | None = None, parent_call_id: str | None = None
+    ) -> None:
+        self.agent = agent
+        self.parent = parent
+        self.parent_call_id = parent_call_id
+        self.steps = 0
+        self.step: OpenStep | None = None
+        """The latest step."""
+        self.sent: Sent | None = None
+        """The latest prompt."""
+        self.cost_nano_usd = 0
+        self.last_latency_us: int | None = None
+        self.refused: LLMCall | None = None
+        """The call a budget refused; retries of it are not recorded again."""
+
+
+class OpenStep:
+    """A step until all that belongs to it is done."""
+
+    __slots__ = ("asked", "calls", "ended", "explicit", "loop", "span", "superseded")
+
+    def __init__(self, span: Step, loop: Loop, *, explicit: bool = False) -> None:
+        self.span = span
+        self.loop = loop
+        self.explicit = explicit
+        """Opened and closed by the user's own code."""
+        self.calls = 0
+        """Calls of this step that are open."""
+        self.asked: set[str] = set()
+        """Tool calls the model asked for that have not begun."""
+        self.superseded = False
+        self.ended = False
+
+    @property
+    def done(self) -> bool:
+        return self.superseded and not self.explicit and not self.calls and not self.asked
+
+
+class Node:
+    """One of the framework's own ids: a run, an agent, a chain, a call."""
+
+    __slots__ = (
+        "_loop",
+        "closed",
+        "depth",
+        "fixed_step",
+        "key",
+        "loop",
+        "name",
+        "opened",
+        "parent",
+        "reservation",
+        "run",
+        "sent",
+        "span",
+        "step",
+        "tool_id",
+        "wraps",
+    )
+
+    def __init__(self, key: Hashable, run: OpenRun, parent: Node | None, name: str | None = None) -> None:
+        self.key = key
+        self.run = run
+        self.parent = parent
+        self.name = name
+        self.depth: int = parent.depth + 1 if parent else 0
+        self.loop: Loop = parent.loop_for_children() if parent else run.loop
+        """The agent loop this belongs to."""
+        self._loop: Loop | None = None
+        self.tool_id: str | None = parent.tool_id if parent else None
+        """The tool call this happens in, itself included."""
+        self.step: OpenStep | None = parent.step if parent else None
+        """Where a call without a better place belongs."""
+        self.fixed_step: OpenStep | None = None
+        """The step that the user's own code has opened round this; it does not reach into other agents."""
+        if parent is not None and self.loop is parent.loop:
+            self.fixed_step = parent.fixed_step
+        self.span: LLMCall | ToolCall | Step | None = None
+        self.opened = time.perf_counter_ns()
+        self.closed = False
+        self.reservation: Reservation | None = None
+        self.sent: Sent | None = None
+        self.wraps: str | None = None
+        """The LLM call inside this one: the inner one is charged."""
+
+    def own_loop(self) -> Loop:
+        """The loop of the agent that this node is; made when its first part begins."""
+        if self._loop is None:
+            if self.parent is None:
+                self._loop = self.run.loop
+            else:
+                self._loop = Loop(self.name, self.loop, self.tool_id)
+        return self._loop
+
+    def loop_for_children(self) -> Loop:
+        """A tool that calls models itself is an agent of its own; anything else passes its loop on."""
+        if self._loop is None and isinstance(self.span, ToolCall):
+            return self.own_loop()
+        return self._loop or self.loop
+
+    def enclosing_llm(self) -> Node | None:
+        node = self.parent
+        while node is not None:
+            if isinstance(node.span, LLMCall) and not node.closed:
+                return node
+            node = node.parent
+        return None
+
+
+class OpenRun:
+    """A run under way."""
+
+    __slots__ = (
+        "_finished",
+        "account",
+        "asked",
+        "clock",
+        "history",
+        "implicit",
+        "loop",
+        "nodes",
+        "resumable",
+        "root",
+        "steps",
+        "touched",
+        "waiting_for",
+    )
+
+    def __init__(
+        self, span: Run, account: Account | None, history: PromptHistory, *, implicit: bool = False
+    ) -> None:
+        self.root = span
+        self.account = account
+        self.history = history
+        self.implicit = implicit
+        """Opened for a call that came without a run; ends with it."""
+        self.clock = Clock()
+        self.loop = Loop(span.name)
+        self.nodes: dict[Hashable, Node] = {}
+        self.asked: dict[str, OpenStep] = {}
+        """Which step's model asked for a tool call, by the provider's id."""
+        self.steps: dict[str, OpenStep] = {}
+        """Steps that have not ended."""
+        self.waiting_for: Any = None
+        """What a human is asked, once the run has begun to wait."""
+        self.resumable = False
+        self.touched = time.monotonic()
+        self._finished: deque[Hashable] = deque()
+
+    def finish(self, node: Node) -> Hashable | None:
+        """Mark a node done; gives back the key of one that is old enough to forget."""
+        node.closed = True
+        self._finished.append(node.key)
+        if len(self._finished) <= _REMEMBERED_PARTS:
+            return None
+        oldest = self._finished.popleft()
+        self.nodes.pop(oldest, None)
+        return oldest

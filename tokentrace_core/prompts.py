@@ -1,0 +1,130 @@
+"""Prompts as a prefix tree: an agent resends its whole history, so each message is kept once.
+
+A `Prompt` is a path of messages; its last one is the leaf that an LLM call points at. The next call of the
+same agent shares the path and adds what is new. `PromptHistory` finds the shared part by object identity,
+in constant time per message and without reading it, so encoding, redacting and storing n steps costs O(n),
+not O(n²). Ids are hashes of *redacted* content: the same message has the same id in every run and process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tokentrace_core.payload import Payload, content_id
+
+#: A message in the form all frameworks are brought to: {"role", "content"} and, where it has them,
+#: "tool_calls" [{"id", "name", "arguments"}], "tool_call_id", "name", "status".
+Message = Mapping[str, Any]
+ToMessage = Callable[[Any], Message]
+
+_REMEMBERED_MESSAGES = 20_000
+
+
+class Prompt:
+    """A path in the tree: `parent` and one more message."""
+
+    __slots__ = ("_id", "depth", "message", "parent", "size")
+
+    def __init__(self, parent: Prompt | None, message: Payload) -> None:
+        self.parent = parent
+        self.message = message
+        self.depth: int = parent.depth + 1 if parent else 1
+        self.size: int = (parent.size if parent else 0) + message.size
+        """UTF-8 bytes of the whole path."""
+        self._id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Hash of the path. Redacts and hashes what is new in it, so best read off the agent's thread."""
+        if self._id is None:
+            for prompt in reversed(self._without_id()):
+                above = prompt.parent.id if prompt.parent else ""
+                prompt._id = content_id(above + prompt.message.id)
+        assert self._id is not None
+        return self._id
+
+    def messages(self) -> list[Any]:
+        """The redacted messages, first to last."""
+        return [prompt.message.value for prompt in reversed(self.path())]
+
+    def path(self) -> list[Prompt]:
+        """This node and those above it, last to first."""
+        path, node = [], self
+        while True:
+            path.append(node)
+            if node.parent is None:
+                return path
+            node = node.parent
+
+    def _without_id(self) -> list[Prompt]:
+        missing: list[Prompt] = []
+        node: Prompt | None = self
+        while node is not None and node._id is None:
+            missing.append(node)
+            node = node.parent
+        return missing
+
+
+class PromptHistory:
+    """What the agents of one run have sent: recognises messages it has met."""
+
+    def __init__(self, seal: Callable[[Message], Payload]) -> None:
+        self._seal = seal
+        self._met: dict[int, tuple[object, object, Payload]] = {}
+
+    def prompt(
+        self, messages: Sequence[Any], to_message: ToMessage, last: Sent | None
+    ) -> tuple[Sent | None, int]:
+        """The path of `messages`, and how many bytes of it `last`, the agent's previous prompt, shares."""
+        shared = last.shared_with(messages) if last else 0
+        nodes = last.nodes[:shared] if last else []
+        node = nodes[-1] if nodes else None
+        sent_bytes = node.size if node else 0
+        for message in messages[shared:]:
+            node = Prompt(node, self.payload(message, to_message))
+            nodes.append(node)
+        return (Sent(list(messages), nodes) if nodes else None), sent_bytes
+
+    def payload(self, message: Any, to_message: ToMessage) -> Payload:
+        """The message as a payload; the same one for the same object, as long as its content is the same."""
+        met = self._met.get(id(message))
+        witness = _witness(message)
+        if met is not None and met[0] is message and met[1] is witness:
+            return met[2]
+        payload = self._seal(to_message(message))
+        if len(self._met) >= _REMEMBERED_MESSAGES:
+            self._met.clear()
+        self._met[id(message)] = (message, witness, payload)
+        return payload
+
+
+class Sent:
+    """One prompt as it was sent: the caller's message objects beside the nodes they became."""
+
+    __slots__ = ("_messages", "_witnesses", "nodes")
+
+    def __init__(self, messages: list[Any], nodes: list[Prompt]) -> None:
+        self._messages = messages
+        self._witnesses = [_witness(message) for message in messages]
+        self.nodes = nodes
+
+    @property
+    def leaf(self) -> Prompt:
+        return self.nodes[-1]
+
+    def shared_with(self, messages: Sequence[Any]) -> int:
+        """How many messages at the start of both are the same, unchanged objects."""
+        count = 0
+        for ours, witness, theirs in zip(self._messages, self._witnesses, messages, strict=False):
+            if ours is not theirs or _witness(theirs) is not witness:
+                break
+            count += 1
+        return count
+
+
+def _witness(message: Any) -> object:
+    """What is replaced when a message is edited in place: its content."""
+    if type(message) is dict:
+        return message.get("content")
+    return getattr(message, "content", None)

@@ -1,0 +1,1 @@
+"""The store: schema, writer and reader of one SQLite file."""

@@ -1,0 +1,202 @@
+"""Reading a trace file: a read-only connection, and the few questions that every report asks.
+
+Rows come back as plain dicts, money as integer nano-dollars.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlite_utils import Database
+
+from tokentrace_core.errors import StoreError, UnknownRun
+from tokentrace_core.store import schema
+
+Row = dict[str, Any]
+
+#: What `cost` can group by: SQL over the view `calls` (c).
+DIMENSIONS: dict[str, str] = {
+    "model": "coalesce(c.model, '(unknown)')",
+    "provider": "coalesce(c.provider, '(unknown)')",
+    "user": "coalesce(c.user_id, '(none)')",
+    "session": "c.session_id",
+    "project": "coalesce(c.project, '(none)')",
+    "run": "c.run_id",
+    "run-name": "c.run_name",
+    "agent": "coalesce(c.agent, '(none)')",
+    "step-name": "coalesce(c.step_name, '(none)')",
+    "status": "c.status",
+    "day": "c.day",
+    "tool": "coalesce(t.name, '(no tool)')",
+}
+
+
+class Reader:
+    """A trace file, opened for reading. Use as a context manager, or `close()` it."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        self._database = _open(self.path)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Iterator[Row]:
+        return self._database.query(sql, parameters)  # type: ignore[arg-type]
+
+    def runs(self, limit: int = 20, *, since: int | None = None) -> list[Row]:
+        """The latest runs with their totals, newest first. `since`: microseconds since the epoch."""
+        return list(
+            self.query(
+                "select * from runs where started_at >= ? order by started_at desc, id desc limit ?",
+                [since or 0, limit],
+            )
+        )
+
+    def run(self, reference: str) -> Row:
+        """One run by its id, the start or the end of it, or "last". Raises `UnknownRun`."""
+        if reference == "last":
+            found = self.runs(1)
+        else:
+            found = list(
+                self.query(
+                    "select * from runs where id = :r or id like :r || '%' or id like '%' || :r limit 2",
+                    {"r": reference.replace("%", "").replace("_", "")},
+                )
+            )
+        if not found:
+            raise UnknownRun(f"no run {reference!r} in {self.path}. `tokentrace runs` lists the latest.")
+        if len(found) > 1 and found[0]["id"] != reference:
+            raise UnknownRun(f"{reference!r} is the id of more than one run in {self.path}; give more of it.")
+        return found[0]
+
+    def steps(self, run_id: str) -> list[Row]:
+        return list(self.query("select * from steps where run_id = ? order by number", [run_id]))
+
+    def llm_calls(self, run_id: str) -> list[Row]:
+        return list(self.query("select * from llm_calls where run_id = ? order by started_at, id", [run_id]))
+
+    def tool_calls(self, run_id: str) -> list[Row]:
+        return list(self.query("select * from tool_calls where run_id = ? order by started_at, id", [run_id]))
+
+    def messages(self, prompt_id: str | None) -> list[Row]:
+        """The messages of a prompt, first to last: {"id", "role", "body", "bytes"}, `body` decoded."""
+        rows = self.query(
+            """
+            with recursive path(parent_id, message_id, depth) as (
+                select parent_id, message_id, depth from prompts where id = ?
+                union all
+                select p.parent_id, p.message_id, p.depth from prompts p join path on p.id = path.parent_id
+            )
+            select m.* from path join messages m on m.id = path.message_id order by path.depth
+            """,
+            [prompt_id],
+        )
+        return [{**row, "body": msgspec.json.decode(row["body"])} for row in rows]
+
+    def message(self, message_id: str | None) -> Any:
+        """One stored message, decoded; None if there is none."""
+        rows = self.query("select body from messages where id = ?", [message_id])
+        return next((msgspec.json.decode(row["body"]) for row in rows), None)
+
+    def cost(self, by: Sequence[str] = (), *, since: int | None = None) -> list[Row]:
+        """What was spent, grouped by dimensions (keys of `DIMENSIONS`), dearest first.
+
+        Each row: the dimensions, runs, calls, input_tokens, cached_tokens, output_tokens, cost_nano_usd,
+        unpriced_calls, estimated_calls. By "tool", a model call's cost is shared, to the nano-dollar, among
+        the tools that were called in its step, and a tool's own cost is its own.
+        """
+        groups = ", ".join(f'{DIMENSIONS[name]} as "{name}"' for name in by)
+        order = ", ".join(f'"{name}"' for name in by)
+        source = _BY_TOOL if "tool" in by else _PLAIN
+        return list(
+            self.query(
+                f"""
+                {source}
+                select {groups + "," if groups else ""} count(distinct c.run_id) as runs,
+                    count(distinct c.call_key) as calls, sum(c.input_tokens) as input_tokens,
+                    sum(c.cached_tokens) as cached_tokens, sum(c.output_tokens) as output_tokens,
+                    coalesce(sum(c.nano), 0) as cost_nano_usd,
+                    count(distinct case when c.cost_status = 'unpriced' then c.call_key end) as unpriced_calls,
+                    count(distinct case when c.usage_source = 'estimated' then c.call_key end)
+                        as estimated_calls
+                from c {"left join tool_calls t on t.run_id = c.run_id and t.id = c.tool_id" if "tool" in by else ""}
+                where c.started_at >= :since
+                {"group by " + ", ".join(str(n + 1) for n in range(len(by))) if by else ""}
+                order by cost_nano_usd desc{", " + order if order else ""}
+                """,
+                {"since": since or 0},
+            )
+        )
+
+
+_FACTS = """k.run_id, k.session_id, k.user_id, k.project, k.run_name, k.agent, k.step_name, k.status,
+    k.provider, k.model, k.day, k.started_at, k.run_id || k.id as call_key, k.cost_status, k.usage_source"""
+#: What tools themselves cost joins the model calls as rows that are no calls.
+_TOOLS_OWN = """
+    select t.run_id, r.session_id, r.user_id, r.project, r.name, s.agent, s.name, t.status, '(tool)', '(tool)',
+           date(t.started_at / 1000000, 'unixepoch'), t.started_at, null, null, null, 0, 0, 0,
+           t.cost_nano_usd, t.id
+    from tool_calls t join runs r on r.id = t.run_id
+    left join steps s on s.run_id = t.run_id and s.id = t.step_id
+    where t.cost_nano_usd is not null
+"""
+_PLAIN = f"""
+    with c as (
+        select {_FACTS}, k.input_tokens, k.cached_tokens, k.output_tokens, k.cost_nano_usd as nano,
+               null as tool_id
+        from calls k
+        union all {_TOOLS_OWN}
+    )
+"""
+
+
+def _share(column: str) -> str:
+    """An equal part of a figure for each tool of the step; the remainder goes to the first ones, so nothing is lost."""
+    return f"{column} / coalesce(s.tools, 1) + (coalesce(s.place, 1) <= {column} % coalesce(s.tools, 1))"
+
+
+_BY_TOOL = f"""
+    with shares as (
+        select run_id, step_id, id as tool_id, row_number() over of_step as place, count(*) over in_step as tools
+        from tool_calls
+        window of_step as (partition by run_id, step_id order by id), in_step as (partition by run_id, step_id)
+    ), c as (
+        select {_FACTS}, {_share("k.input_tokens")} as input_tokens, {_share("k.cached_tokens")} as cached_tokens,
+               {_share("k.output_tokens")} as output_tokens, {_share("k.cost_nano_usd")} as nano, s.tool_id
+        from calls k left join shares s on s.run_id = k.run_id and s.step_id = k.step_id
+        union all {_TOOLS_OWN}
+    )
+"""
+
+
+def _open(path: Path) -> Database:
+    if not path.exists():
+        raise StoreError(
+            f"there is no file {path}. Name one with --db or TOKENTRACE_DB, or make one with `tokentrace demo`."
+        )
+    try:
+        connection = sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True, timeout=5.0)
+        database = Database(connection)
+        known = database.table("_sqlite_migrations").exists() and database.table("runs").exists()
+        newer = schema.unknown_migrations(database) if known else []
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    if newer:
+        raise StoreError(
+            f"{path} was written by a newer tokentrace (it has {newer[-1]!r}). "
+            "Upgrade with: pip install -U tokentrace"
+        )
+    if not known:
+        raise StoreError(f"{path} is a SQLite file, but not one of tokentrace's: it has no runs in it.")
+    return database

@@ -1,0 +1,118 @@
+"""From a span to its row: the table's columns, each read off the field of the same name.
+
+Only here do payloads become text, so what reaches the file is what the redactor let through.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tokentrace_core.payload import Payload, canonical_json
+from tokentrace_core.prompts import Prompt
+from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
+from tokentrace_core.store import schema
+
+#: The widest integer SQLite stores.
+_WIDEST = 2**63 - 1
+
+
+#: Columns that are computed rather than read off the field of their name.
+_COMPUTED: dict[str, Callable[[Any], Any]] = {
+    "prompt_id": lambda call: call.prompt.id if call.prompt else None,
+    "tools_id": lambda call: call.tools.id if call.tools else None,
+    "output_id": lambda call: call.output.id if call.output else None,
+    "arguments": lambda call: call.arguments.json if call.arguments else None,
+    "arguments_hash": lambda call: call.arguments.id if call.arguments else None,
+    "result_bytes": lambda call: call.result.size if call.result else None,
+}
+
+
+_KEPT = frozenset({"input", "output", "error", "reasoning"})
+
+
+class Statement(NamedTuple):
+    """How one kind of span is written: insert, or bring the row up to date."""
+
+    sql: str
+    row: Callable[[Any], tuple[Any, ...]]
+
+
+def _statement(table: str) -> Statement:
+    names = schema.columns(table)
+    key = schema.key_of(table)
+    # A run resumed in another process does not know the texts that the file has: they stay.
+    updates = ", ".join(
+        f"{name} = coalesce(excluded.{name}, {name})" if name in _KEPT else f"{name} = excluded.{name}"
+        for name in names
+        if name not in key
+    )
+    sql = (
+        f"insert into {table} ({', '.join(names)}) values ({', '.join('?' * len(names))})"
+        f" on conflict ({', '.join(key)}) do update set {updates}"
+    )
+    read = [_COMPUTED.get(name) or _field(name) for name in names]
+    return Statement(sql, lambda span: tuple(_plain(get(span)) for get in read))
+
+
+def _field(name: str) -> Callable[[Any], Any]:
+    def get(span: Any) -> Any:
+        return getattr(span, name)
+
+    return get
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | float):
+        return value
+    if isinstance(value, int):
+        return max(-_WIDEST, min(int(value), _WIDEST))
+    if isinstance(value, Payload):
+        return value.text
+    return canonical_json(value) if value else None
+
+
+STATEMENTS: dict[type, Statement] = {
+    Session: _statement("sessions"),
+    Run: _statement("runs"),
+    Step: _statement("steps"),
+    LLMCall: _statement("llm_calls"),
+    ToolCall: _statement("tool_calls"),
+    Score: _statement("scores"),
+}
+
+INSERT_MESSAGE = "insert or ignore into messages (id, role, body, bytes) values (?, ?, ?, ?)"
+INSERT_PROMPT = "insert or ignore into prompts (id, parent_id, message_id, depth) values (?, ?, ?, ?)"
+
+
+def message_row(message: Payload) -> tuple[Any, ...]:
+    value = message.value
+    role = value.get("role") if isinstance(value, dict) else "tools"
+    return message.id, role, message.json, message.size
+
+
+def prompt_row(prompt: Prompt) -> tuple[Any, ...]:
+    return prompt.id, prompt.parent.id if prompt.parent else None, prompt.message.id, prompt.depth
+
+
+def waiting_run(connection: sqlite3.Connection, session_id: str) -> Run | None:
+    """The latest run of a session, as a span again, if it waits. Its texts stay as they are in the file."""
+    names = [name for name in schema.columns("runs") if name not in _TEXTS_OF_RUN]
+    row = connection.execute(
+        f"select {', '.join(names)} from runs where session_id = ? order by started_at desc limit 1",
+        [session_id],
+    ).fetchone()
+    if row is None:
+        return None
+    facts = dict(zip(names, row, strict=True))
+    if facts["status"] != "waiting":
+        return None
+    decoded = {name: msgspec.json.decode(facts.pop(name) or default) for name, default in _JSON_OF_RUN}
+    return Run(run_id=facts["id"], **facts, **decoded)
+
+
+_TEXTS_OF_RUN = frozenset({"input", "output", "error"})
+_JSON_OF_RUN = (("tags", "[]"), ("attributes", "{}"))

@@ -1,0 +1,217 @@
+"""The tables and views of a trace file, as numbered migrations.
+
+Five tables carry the trace (sessions, runs, steps, llm_calls, tool_calls), two carry the prompts as a prefix
+tree (messages, prompts), one the evaluations (scores). Everything people read is a view over them, so that
+`sqlite3`, Datasette and pandas see what our own reports see. Money is integer nano-dollars in tables and
+dollars in views; times are integer microseconds in tables and ISO texts in views.
+
+A migration that has been released is never changed; the next one is added below it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("tokentrace")
+
+#: Columns of every span, in the order in which a reader wants them.
+_SPAN = {
+    "status": str,
+    "error_type": str,
+    "error": str,
+    "started_at": int,
+    "ended_at": int,
+    "attributes": str,
+}
+
+_TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "sessions": (
+        {"id": str, "user_id": str, "project": str, "started_at": int, "metadata": str},
+        ("id",),
+    ),
+    "runs": (
+        {
+            "id": str,
+            "session_id": str,
+            "user_id": str,
+            "project": str,
+            "framework": str,
+            "name": str,
+            "task_type": str,
+            "agent_version": str,
+            "environment": str,
+            "tags": str,
+            "input": str,
+            "output": str,
+            "waiting_ms": int,
+            "steps": int,
+            "llm_calls": int,
+            "tool_calls": int,
+            "refused_calls": int,
+            "input_tokens": int,
+            "cached_tokens": int,
+            "output_tokens": int,
+            "cost_nano_usd": int,
+            "unpriced_calls": int,
+            "estimated_calls": int,
+            **_SPAN,
+        },
+        ("id",),
+    ),
+    "steps": (
+        {
+            "id": str,
+            "run_id": str,
+            "number": int,
+            "agent": str,
+            "agent_step": int,
+            "parent_call_id": str,
+            "name": str,
+            "reasoning": str,
+            **_SPAN,
+        },
+        ("run_id", "id"),
+    ),
+    "llm_calls": (
+        {
+            "id": str,
+            "run_id": str,
+            "step_id": str,
+            "kind": str,
+            "provider": str,
+            "model": str,
+            "model_answered": str,
+            "params": str,
+            "input_uncached_tokens": int,
+            "cache_read_tokens": int,
+            "cache_write_5m_tokens": int,
+            "cache_write_1h_tokens": int,
+            "output_tokens": int,
+            "reasoning_tokens": int,
+            "usage_source": str,
+            "cost_nano_usd": int,
+            "cost_status": str,
+            "price_version": str,
+            "stop_reason": str,
+            "response_id": str,
+            "first_token_ms": float,
+            "prompt_id": str,
+            "tools_id": str,
+            "output_id": str,
+            **_SPAN,
+        },
+        ("run_id", "id"),
+    ),
+    "tool_calls": (
+        {
+            "id": str,
+            "run_id": str,
+            "step_id": str,
+            "kind": str,
+            "name": str,
+            "tool_call_id": str,
+            "arguments": str,
+            "arguments_hash": str,
+            "result": str,
+            "result_bytes": int,
+            "http_status": int,
+            "cost_nano_usd": int,
+            **_SPAN,
+        },
+        ("run_id", "id"),
+    ),
+    "messages": ({"id": str, "role": str, "body": str, "bytes": int}, ("id",)),
+    "scores": (
+        {
+            "id": str,
+            "run_id": str,
+            "span_id": str,
+            "name": str,
+            "value": float,
+            "comment": str,
+            "created_at": int,
+        },
+        ("run_id", "id"),
+    ),
+}
+
+_INDEXES = (
+    ("runs", ("started_at",)),
+    ("runs", ("session_id",)),
+    ("llm_calls", ("started_at",)),
+)
+
+_INPUT_TOKENS = (
+    "coalesce({0}input_uncached_tokens, 0) + coalesce({0}cache_read_tokens, 0)"
+    " + coalesce({0}cache_write_5m_tokens, 0) + coalesce({0}cache_write_1h_tokens, 0)"
+)
+
+_VIEWS = {
+    # One row per model call with all that a report groups by. Refused calls are not in it: nothing was sent.
+    "calls": f"""
+        select c.id, c.run_id, c.step_id, r.session_id, r.user_id, r.project, r.name as run_name,
+               r.framework, r.task_type, r.agent_version, r.environment, s.agent, s.name as step_name,
+               s.number as step_number, c.kind, c.provider, coalesce(c.model, c.model_answered) as model,
+               c.model_answered, c.status, c.error_type, {_INPUT_TOKENS.format("c.")} as input_tokens,
+               coalesce(c.cache_read_tokens, 0) as cached_tokens,
+               coalesce(c.output_tokens, 0) as output_tokens,
+               coalesce(c.reasoning_tokens, 0) as reasoning_tokens, c.usage_source,
+               c.cost_nano_usd, c.cost_nano_usd / 1e9 as cost_usd, c.cost_status, c.stop_reason,
+               c.first_token_ms, (c.ended_at - c.started_at) / 1000.0 as latency_ms, c.started_at,
+               strftime('%Y-%m-%dT%H:%M:%SZ', c.started_at / 1000000, 'unixepoch') as started,
+               date(c.started_at / 1000000, 'unixepoch') as day
+        from llm_calls c
+        join runs r on r.id = c.run_id
+        left join steps s on s.run_id = c.run_id and s.id = c.step_id
+        where c.status != 'refused'
+    """,
+    # One row per run. The totals are brought up to date with every call, so a killed run has its own.
+    "run_costs": """
+        select id, name, framework, session_id, user_id, project, task_type, agent_version, environment,
+               status, error_type, strftime('%Y-%m-%dT%H:%M:%SZ', started_at / 1000000, 'unixepoch') as started,
+               date(started_at / 1000000, 'unixepoch') as day,
+               (ended_at - started_at) / 1000.0 - waiting_ms as duration_ms, waiting_ms,
+               steps, llm_calls, tool_calls, refused_calls, input_tokens, cached_tokens, output_tokens,
+               cost_nano_usd, cost_nano_usd / 1e9 as cost_usd, unpriced_calls, estimated_calls
+        from runs
+    """,
+    "tool_usage": """
+        select t.name, t.kind, count(*) as calls, sum(t.status = 'failure') as failures,
+               avg((t.ended_at - t.started_at) / 1000.0) as mean_ms, sum(t.result_bytes) as result_bytes,
+               count(distinct t.run_id) as runs
+        from tool_calls t group by t.name, t.kind
+    """,
+}
+
+
+@migrations()
+def m001_the_trace(db: Database) -> None:
+    for name, (columns, key) in _TABLES.items():
+        db.create_table(name, columns, pk=key[0] if len(key) == 1 else key)
+    # Small rows that are looked up by their key only: without a rowid they take half the room.
+    db.execute(
+        "create table prompts (id text primary key, parent_id text, message_id text not null,"
+        " depth integer not null) without rowid"
+    )
+    for table, columns_of_index in _INDEXES:
+        db.table(table).create_index(columns_of_index)
+    for name, sql in _VIEWS.items():
+        db.create_view(name, sql)
+
+
+def columns(table: str) -> list[str]:
+    """The columns of a table, as they are written."""
+    return list(_TABLES[table][0])
+
+
+def key_of(table: str) -> tuple[str, ...]:
+    return _TABLES[table][1]
+
+
+def unknown_migrations(db: Database) -> list[str]:
+    """Migrations in the file that this version does not have: the file is of a newer tokentrace."""
+    ours = {migration.name for migration in migrations.pending(Database(memory=True))}
+    return [applied.name for applied in migrations.applied(db) if applied.name not in ours]

@@ -1,0 +1,212 @@
+"""The tracer: everything wired together, and what users type.
+
+    tracer = Tracer("traces.db", budget=Budget(run_usd=0.25, steps=25))
+
+One tracer is one recorder, one set of rules (budget, redaction, prices) and one file. It is thread-safe and
+meant to live as long as the program; making one starts a writer thread and never fails because of the file:
+trouble with it is logged and counted, and the agent goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, overload
+
+from tokentrace_core import signals
+from tokentrace_core.blocks import LLMBlock, RunBlock, SessionBlock, StepBlock, ToolBlock
+from tokentrace_core.budget import Budget
+from tokentrace_core.context import SessionInfo
+from tokentrace_core.ids import new_run_id
+from tokentrace_core.pricing import PriceBook
+from tokentrace_core.recorder import Recorder
+from tokentrace_core.redact import Redactor
+from tokentrace_core.store.writer import open_writer, release_writer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_PATH = "traces.db"
+
+
+def default_path() -> Path:
+    """`TOKENTRACE_DB`, or ./traces.db."""
+    return Path(os.environ.get("TOKENTRACE_DB") or DEFAULT_PATH)
+
+
+class Tracer:
+    """Records runs into one SQLite file and stops them at their budget.
+
+    `path`: the file; by default `TOKENTRACE_DB` or ./traces.db. `budget`: limits for each run. `project`,
+    `environment`: written on every run. `result_chars`: how much of a tool's result is kept.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        budget: Budget | None = None,
+        redactor: Redactor | None = None,
+        prices: PriceBook | None = None,
+        project: str | None = None,
+        environment: str | None = None,
+        result_chars: int = 2_000,
+    ) -> None:
+        self.path = Path(path) if path is not None else default_path()
+        self.recorder = Recorder(
+            redactor=redactor,
+            prices=prices,
+            budget=budget,
+            project=project,
+            environment=environment,
+            result_chars=result_chars,
+        )
+        self._writer = open_writer(self.path, warm=self.recorder.prices.warm)
+        self.recorder.recall = self._writer.recall
+        self._closed = False
+        self._receivers = [
+            (signal, _sink(self._writer.put, keyword)) for signal, keyword in signals.CARRIES.items()
+        ]
+        for signal, receiver in self._receivers:
+            signal.connect(receiver, sender=self.recorder)
+        _tracers.add(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ── blocks ───────────────────────────────────────────────────────────────────────────────────────
+
+    def session(self, id: str | None = None, *, user: str | None = None, **metadata: Any) -> SessionBlock:  # noqa: A002
+        """A conversation or task thread: runs begun inside it belong to it, whichever framework runs them."""
+        return SessionBlock(self, SessionInfo(id=id or new_run_id(), user=user, metadata=metadata))
+
+    @overload
+    def run(self, name: Callable[P, R], /) -> Callable[P, R]: ...
+
+    @overload
+    def run(
+        self,
+        name: str | None = None,
+        *,
+        session: str | None = None,
+        user: str | None = None,
+        input: Any = None,
+        task_type: str | None = None,
+        agent_version: str | None = None,
+        environment: str | None = None,
+        tags: list[str] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> RunBlock: ...
+
+    def run(self, name: Any = None, **facts: Any) -> Any:
+        """A request to its answer. As a block, as a decorator `@tracer.run("name")`, or bare `@tracer.run`."""
+        if callable(name):
+            return RunBlock(self, _name_of(name), facts)(name)
+        return RunBlock(self, name or "run", facts)
+
+    @overload
+    def step(self, name: Callable[P, R], /) -> Callable[P, R]: ...
+
+    @overload
+    def step(self, name: str | None = None) -> StepBlock: ...
+
+    def step(self, name: Any = None) -> Any:
+        """One loop iteration of the current run; calls inside it belong to it. Also a decorator."""
+        if callable(name):
+            return StepBlock(self, _name_of(name))(name)
+        return StepBlock(self, name)
+
+    def llm(self, model: str, **request: Any) -> LLMBlock:
+        """One request to a model: `messages=`, `system=`, `tools=`, `provider=`, and parameters as sent.
+
+        Entering it may raise `BudgetExceeded`. As a decorator it reads `messages` (or `prompt`) from the
+        call's arguments, the reply from the return value, and a streamed reply from what is yielded.
+        """
+        return LLMBlock(self, model, request)
+
+    @overload
+    def tool(self, name: Callable[P, R], /) -> Callable[P, R]: ...
+
+    @overload
+    def tool(
+        self, name: str, arguments: Any = None, *, tool_call_id: str | None = None, kind: str = "tool"
+    ) -> ToolBlock: ...
+
+    def tool(self, name: Any, arguments: Any = None, **facts: Any) -> Any:
+        """One tool or retrieval (`kind="retrieval"`). As a block, a decorator with a name, or bare `@tracer.tool`."""
+        if callable(name):
+            return ToolBlock(self, _name_of(name), None, {})(name)
+        return ToolBlock(self, name, arguments, facts)
+
+    def record_score(self, key: Hashable, name: str, value: float, comment: str | None = None) -> None:
+        """Attach an evaluation to the open span behind a block's key."""
+        score = self.recorder.make_score(key, name, value, comment)
+        if score is not None:
+            self._writer.put(score)
+
+    # ── the file ─────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """What could not be stored, by reason. Empty when all is well."""
+        return dict(self._writer.losses)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that was recorded is in the file. False if that took longer than `timeout` seconds."""
+        return self._writer.flush(timeout)
+
+    def close(self, timeout: float | None = 2.0) -> bool:
+        """Mark runs still open as interrupted, write everything, let go of the file."""
+        if self._closed:
+            return True
+        self._closed = True
+        self.recorder.close_all()
+        for signal, receiver in self._receivers:
+            signal.disconnect(receiver, sender=self.recorder)
+        _tracers.discard(self)
+        return release_writer(self._writer, timeout)
+
+
+def _sink(put: Callable[[object], None], keyword: str) -> Callable[..., None]:
+    def store(recorder: object, **fact: object) -> None:
+        put(fact[keyword])
+
+    return store
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+# ── the default tracer ───────────────────────────────────────────────────────────────────────────────────
+
+_tracers: weakref.WeakSet[Tracer] = weakref.WeakSet()
+_default: Tracer | None = None
+_default_lock = threading.Lock()
+
+
+def default_tracer() -> Tracer:
+    """The tracer that integrations use when they are given none; made at first use."""
+    global _default
+    with _default_lock:
+        if _default is None or _default._closed:
+            _default = Tracer()
+        return _default
+
+
+def _close_all_at_exit() -> None:
+    for tracer in list(_tracers):
+        tracer.recorder.close_all()
+
+
+atexit.register(_close_all_at_exit)
