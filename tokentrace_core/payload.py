@@ -523,6 +523,8 @@ def _fields(value: Any, kind: type) -> Iterator[tuple[str, Any]] | None:
     Fields that a dataclass keeps out of its repr stay out here too: its author had a reason.
     """
     spaces = _namespaces(kind)
+    if issubclass(kind, msgspec.Struct):
+        return _stored(value, spaces, list(_STRUCT_FIELDS.__get__(kind)))
     for space in spaces:
         declared: Any
         if (declared := space.get("__dataclass_fields__")) is not None:
@@ -533,8 +535,6 @@ def _fields(value: Any, kind: type) -> Iterator[tuple[str, Any]] | None:
                 spaces,
                 [name for name, field in declared.items() if type(field) is Field and field.repr],
             )
-        if (declared := space.get("__struct_fields__")) is not None:
-            return _stored(value, spaces, list(declared))
         if (declared := space.get("__pydantic_fields__")) is not None:
             return _stored(value, spaces, list(declared), extra="__pydantic_extra__")
     return None
@@ -564,5 +564,6 @@ def _slot(value: Any, spaces: list[Any], name: str) -> Any:
     return _EMPTY
 
 
+_STRUCT_FIELDS: Any = type(msgspec.Struct).__dict__["__struct_fields__"]
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _EMPTY = object()

@@ -130,12 +130,17 @@ class Recorder:
                 self._add(Node(key, above.run, above, name))
             return True
 
-    def leave(self, key: Hashable) -> None:
-        """A part opened with `nest` is over."""
+    def leave(self, key: Hashable) -> bool:
+        """A part opened with `nest` is over. False if the key is a run's own, which has to be closed."""
         with self._lock:
             node = self._nodes.get(key)
-            if node is not None and node.parent is not None:
+            if node is None:
+                return True
+            if node.parent is None:
+                return False
+            if not node.closed:
                 self._finish(node)
+            return True
 
     def close_run(self, key: Hashable, output: Any = None) -> None:
         """The request was answered. A run that has begun to wait for a human is `waiting` from here."""
@@ -151,13 +156,14 @@ class Recorder:
         error: BaseException,
         *,
         usage: Usage | None = None,
-        output: Message | None = None,
+        output: Any = None,
+        to_message: ToMessage = _as_is,
         model: str | None = None,
     ) -> None:
         """It raised. For a model call, `usage` and `output` are what had arrived (and is billed)."""
-        self._end(key, lambda node: self._fail(node, error, usage, output, model))
+        self._end(key, lambda node: self._fail(node, error, usage, output, to_message, model))
 
-    def cancel(self, key: Hashable, *, output: Message | None = None) -> None:
+    def cancel(self, key: Hashable, *, output: Any = None) -> None:
         """It was abandoned by its caller."""
         self.fail(key, GeneratorExit(), output=output)
 
@@ -793,14 +799,15 @@ class Recorder:
         node: Node,
         error: BaseException,
         usage: Usage | None,
-        output: Message | None,
+        output: Any,
+        to_message: ToMessage,
         model: str | None,
     ) -> list[Event]:
         span, status = node.span, status_of(error)
         if isinstance(span, LLMCall):
             self._blame(span, error, status)
             span.model_answered = self._clean(model)
-            message = self._take_output(node, span, output, _as_is)
+            message = self._take_output(node, span, output, to_message)
             # A provider that answers with an error bills nothing; a reply broken off is billed.
             billed = usage is not None or message is not None or status in ("cancelled", "timeout")
             return self._settle_llm(node, span, status, usage, message, billed=billed)

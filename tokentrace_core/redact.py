@@ -302,13 +302,12 @@ def _compiled(name: str, pattern: str) -> re.Pattern[str]:
 def _search(rule: Rule, rank: int, text: str, start: int, end: int, spans: list[_Span]) -> None:
     """Adds the rule's matches. After a refused one the search goes on one character later, not behind it: a number
     may begin inside a look-alike."""
-    while (match := rule.pattern.search(text, start, end)) is not None:
+    while start < end and (match := rule.pattern.search(text, start, end)) is not None:
+        start = match.start() + 1
         found = _grown(rule, text, match)
         if found is not None and (rule.accept is None or rule.accept(text, *found)):
             spans.append((*found, rank))
-            start = match.end()
-        else:
-            start = match.start() + 1
+            start = max(start, match.end())
 
 
 def _grown(rule: Rule, text: str, match: re.Match[str]) -> tuple[int, int] | None:
