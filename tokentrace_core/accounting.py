@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tokentrace_core.open_spans import Node
+from tokentrace_core.open_spans import Loop, Node
 from tokentrace_core.payload import canonical_json
 from tokentrace_core.pricing import CACHED, FREE, PriceBook, Priced, estimate_tokens
 from tokentrace_core.prompts import Message
@@ -29,12 +29,11 @@ def price_of(
     *,
     cached: bool,
     billed: bool,
-    wraps: str | None,
 ) -> Priced:
     """The price of a call: by the model that answered, else by the one that was asked."""
     if cached:
         return CACHED
-    if wraps is not None or not billed or usage is None:
+    if not billed or usage is None:
         return FREE
     at = datetime.fromtimestamp(call.started_at / 1_000_000, UTC)
     answered = prices.price(call.model_answered, usage, provider=call.provider, at=at)
@@ -62,34 +61,13 @@ def write_usage(call: LLMCall, usage: Usage | None, price: Priced, *, cached: bo
         call.attributes["usage_inconsistent"] = True
 
 
-def charge(node: Node, nano_usd: int, *, call: LLMCall | None = None, in_account: bool = True) -> None:
+def charge(node: Node, nano_usd: int) -> None:
     """Add a cost to the run and to every agent loop round the call."""
-    run = node.run.root
-    run.cost_nano_usd += nano_usd
-    loop = node.loop
+    node.run.root.cost_nano_usd += nano_usd
+    loop: Loop | None = node.loop
     while loop is not None:
         loop.cost_nano_usd += nano_usd
-        loop = loop.parent  # type: ignore[assignment]
-    if in_account and node.run.account is not None:
-        node.run.account.spend(nano_usd)
-    if call is not None:
-        run.input_tokens += input_tokens(call)
-        run.cached_tokens += call.cache_read_tokens or 0
-        run.output_tokens += call.output_tokens or 0
-        run.unpriced_calls += call.cost_status == "unpriced"
-        run.estimated_calls += call.usage_source == "estimated"
-
-
-def input_tokens(call: LLMCall) -> int:
-    return sum(
-        count or 0
-        for count in (
-            call.input_uncached_tokens,
-            call.cache_read_tokens,
-            call.cache_write_5m_tokens,
-            call.cache_write_1h_tokens,
-        )
-    )
+        loop = loop.parent
 
 
 def _reply_bytes(message: Message | None) -> int:

@@ -9,15 +9,14 @@ and only `BudgetExceeded`.
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from tokentrace_core import context
+from tokentrace_core.decorating import append, decorate
 from tokentrace_core.pricing import to_usd
 from tokentrace_core.replies import StreamedReply, read_reply
 from tokentrace_core.shield import describe_error, shielded
@@ -42,27 +41,16 @@ class Block:
         self._parent = parent
         self.key: Hashable = object()
 
-    # What a kind of block does; each is called once per entry.
-
-    def _open(self) -> None:
+    def begin(self) -> None:
+        """Open the span, for code that cannot use `with`. End it with `end`, on every path."""
         raise NotImplementedError
 
-    def _close(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
+        """Close the span; with the error that left it, if one did."""
         raise NotImplementedError
-
-    def _called_with(self, arguments: dict[str, Any]) -> None:
-        """A decorated function was called."""
-
-    def _returned(self, value: Any) -> None:
-        """A decorated function returned."""
-
-    def _yielded(self, item: Any) -> None:
-        """A decorated generator gave an item."""
-
-    # Blocks
 
     def __enter__(self) -> Self:
-        self._open()
+        self.begin()
         self._token = context.enter(self._recorder, self.key)
         return self
 
@@ -70,7 +58,7 @@ class Block:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         context.leave(self._token)
-        self._close(error)
+        self.end(error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -90,26 +78,29 @@ class Block:
         shielded(self._tracer.record_score)(self.key, name, value, comment)
         return self
 
-    # Decorators
+    # As a decorator; see `decorating`.
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        signature = inspect.signature(function)
+        return decorate(self, function)
 
-        def entered(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Block:
-            block = copy.copy(self)
-            block.key = object()
-            block._start_afresh()
-            shielded(block._called_with)(_arguments(signature, args, kwargs))
-            return block
+    def afresh(self) -> Self:
+        """A block like this one, for one call of a decorated function."""
+        block = copy.copy(self)
+        block.key = object()
+        return block
 
-        return _wrapped(function, entered)
+    def called_with(self, arguments: dict[str, Any]) -> None:
+        """The decorated function was called."""
 
-    def _start_afresh(self) -> None:
-        """Drop what an earlier call of a decorated function left."""
+    def returned(self, value: Any) -> None:
+        """The decorated function returned."""
+
+    def yielded(self, item: Any) -> None:
+        """The decorated generator gave an item."""
 
     @contextmanager
-    def _active(self) -> Iterator[None]:
-        """Be the current block only while the generator's own code runs, not its consumer's."""
+    def active(self) -> Iterator[None]:
+        """Be the current block, without beginning or ending."""
         token = context.enter(self._recorder, self.key)
         try:
             yield
@@ -124,34 +115,35 @@ class RunBlock(Block):
         super().__init__(tracer)
         self._name = name
         self._facts = facts
-        self._start_afresh()
+        self._reset()
 
-    def _start_afresh(self) -> None:
+    def _reset(self) -> None:
         self.span: Run | None = None
         """The run's record; for a nested agent, of the whole run."""
         self._output: Any = None
         self._loop: Any = None
 
     @shielded
-    def _open(self) -> None:
+    def begin(self) -> None:
+        self._reset()
         self.span = self._recorder.open_run(self.key, self._name, **self._facts)
         self._loop = self._recorder.loop_of(self.key)
 
     @shielded
-    def _close(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         if error is None:
             self._recorder.close_run(self.key, output=self._output)
         else:
             self._recorder.fail(self.key, error)
 
-    def _called_with(self, arguments: dict[str, Any]) -> None:
+    def called_with(self, arguments: dict[str, Any]) -> None:
         self._facts = {"input": arguments, **self._facts}
 
-    def _returned(self, value: Any) -> None:
+    def returned(self, value: Any) -> None:
         self._output = value
 
-    def _yielded(self, item: Any) -> None:
-        self._output = _append(self._output, item)
+    def yielded(self, item: Any) -> None:
+        self._output = append(self._output, item)
 
     def step(self, name: str | None = None) -> StepBlock:
         """A step of this run, from whichever thread."""
@@ -207,18 +199,19 @@ class StepBlock(Block):
     def __init__(self, tracer: Tracer, name: str | None, parent: Hashable | None = None) -> None:
         super().__init__(tracer, parent)
         self._name = name
-        self._start_afresh()
+        self._reset()
 
-    def _start_afresh(self) -> None:
+    def _reset(self) -> None:
         self.span: Step | None = None
         self._reasoning: str | None = None
 
     @shielded
-    def _open(self) -> None:
+    def begin(self) -> None:
+        self._reset()
         self.span = self._recorder.open_step(self.key, self._name, parent=self._parent)
 
     @shielded
-    def _close(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         if error is None:
             self._recorder.close_step(self.key, self._reasoning)
         else:
@@ -246,15 +239,16 @@ class LLMBlock(Block):
         super().__init__(tracer, parent)
         self._model = model
         self._request = request
-        self._start_afresh()
+        self._reset()
 
-    def _start_afresh(self) -> None:
+    def _reset(self) -> None:
         self.span: LLMCall | None = None
         self._reply: Any = None
         self._stream: StreamedReply | None = None
 
     @shielded
-    def _open(self) -> None:
+    def begin(self) -> None:
+        self._reset()
         request = dict(self._request)
         messages = request.pop("messages", ())
         if isinstance(messages, str):
@@ -273,7 +267,7 @@ class LLMBlock(Block):
         )
 
     @shielded
-    def _close(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         reply = self._stream.reply if self._reply is None and self._stream else read_reply(self._reply or {})
         if error is not None:
             self._recorder.fail(self.key, error, usage=reply.usage, output=reply.message, model=reply.model)
@@ -301,7 +295,7 @@ class LLMBlock(Block):
         self._stream = self._stream or StreamedReply()
         shielded(self._stream.feed)(chunk)
 
-    def _called_with(self, arguments: dict[str, Any]) -> None:
+    def called_with(self, arguments: dict[str, Any]) -> None:
         sent: dict[str, Any] = {
             name: arguments[name] for name in ("messages", "system", "tools") if name in arguments
         }
@@ -309,11 +303,11 @@ class LLMBlock(Block):
             sent["messages"] = arguments["prompt"]
         self._request = {**sent, **self._request}
 
-    def _returned(self, value: Any) -> None:
+    def returned(self, value: Any) -> None:
         if value is not None:
             self.done(value)
 
-    def _yielded(self, item: Any) -> None:
+    def yielded(self, item: Any) -> None:
         self.chunk(item)
 
 
@@ -332,21 +326,22 @@ class ToolBlock(Block):
         self._name = name
         self._arguments = arguments
         self._facts = facts
-        self._start_afresh()
+        self._reset()
 
-    def _start_afresh(self) -> None:
+    def _reset(self) -> None:
         self.span: ToolCall | None = None
         self._result: Any = None
         self._ending: dict[str, Any] = {}
 
     @shielded
-    def _open(self) -> None:
+    def begin(self) -> None:
+        self._reset()
         self.span = self._recorder.open_tool(
             self.key, self._name, parent=self._parent, arguments=self._arguments, **self._facts
         )
 
     @shielded
-    def _close(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         if error is None:
             self._recorder.close_tool(self.key, self._result, **self._ending)
         else:
@@ -364,13 +359,13 @@ class ToolBlock(Block):
         self._result = result
         self._ending = {"error": error, "http_status": http_status, "cost_usd": cost_usd}
 
-    def _called_with(self, arguments: dict[str, Any]) -> None:
+    def called_with(self, arguments: dict[str, Any]) -> None:
         self._arguments = arguments if self._arguments is None else self._arguments
 
-    def _returned(self, value: Any) -> None:
+    def returned(self, value: Any) -> None:
         self._result = value if self._result is None else self._result
 
-    def _yielded(self, item: Any) -> None:
+    def yielded(self, item: Any) -> None:
         kept = self._result or []
         if len(kept) < _KEPT_ITEMS:
             self._result = [*kept, item]
@@ -396,127 +391,13 @@ class SessionBlock(Block):
     ) -> None:
         context.leave_session(self._session)
 
+    def begin(self) -> None:
+        """A session has no span of its own; it is what runs inside it say of themselves."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Nothing to close."""
+
     @contextmanager
-    def _active(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         with self:
             yield
-
-
-# ── decorating ───────────────────────────────────────────────────────────────────────────────────────────
-
-Entered = Callable[[tuple[Any, ...], dict[str, Any]], Block]
-
-
-def _wrapped(function: Callable[P, R], entered: Entered) -> Callable[P, R]:
-    """The function inside a fresh block per call, with its kind and its looks unchanged."""
-    for is_kind, wrap in _KINDS:
-        if is_kind(function):
-            wrapper = wrap(function, entered)
-            break
-    functools.update_wrapper(wrapper, function)
-    return wrapper  # type: ignore[no-any-return]
-
-
-def _wrap_async_generator(function: Any, entered: Entered) -> Any:
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        block = entered(args, kwargs)
-        inner = function(*args, **kwargs)
-        sent: Any = None
-        with _whole(block):
-            try:
-                while True:
-                    with block._active():
-                        try:
-                            item = await inner.asend(sent)
-                        except StopAsyncIteration:
-                            return
-                    shielded(block._yielded)(item)
-                    sent = yield item
-            finally:
-                await inner.aclose()
-
-    return wrapper
-
-
-def _wrap_coroutine(function: Any, entered: Entered) -> Any:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with entered(args, kwargs) as block:
-            value = await function(*args, **kwargs)
-            shielded(block._returned)(value)
-            return value
-
-    return wrapper
-
-
-def _wrap_generator(function: Any, entered: Entered) -> Any:
-    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        block = entered(args, kwargs)
-        inner = function(*args, **kwargs)
-        sent: Any = None
-        with _whole(block):
-            try:
-                while True:
-                    with block._active():
-                        try:
-                            item = inner.send(sent)
-                        except StopIteration as stop:
-                            if stop.value is not None:
-                                shielded(block._returned)(stop.value)
-                            return stop.value
-                    shielded(block._yielded)(item)
-                    sent = yield item
-            finally:
-                inner.close()
-
-    return wrapper
-
-
-def _wrap_function(function: Any, entered: Entered) -> Any:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with entered(args, kwargs) as block:
-            value = function(*args, **kwargs)
-            shielded(block._returned)(value)
-            return value
-
-    return wrapper
-
-
-_KINDS: Sequence[tuple[Callable[[Any], bool], Callable[[Any, Entered], Any]]] = (
-    (inspect.isasyncgenfunction, _wrap_async_generator),
-    (inspect.iscoroutinefunction, _wrap_coroutine),
-    (inspect.isgeneratorfunction, _wrap_generator),
-    (lambda _: True, _wrap_function),
-)
-
-
-@contextmanager
-def _whole(block: Block) -> Iterator[None]:
-    """A generator's block from its first item to its end; not the current block while its consumer works."""
-    if isinstance(block, SessionBlock):
-        yield
-        return
-    block._open()
-    try:
-        yield
-    except BaseException as error:
-        block._close(error)
-        raise
-    block._close(None)
-
-
-def _arguments(
-    signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The call's arguments by name, without the object a method belongs to."""
-    try:
-        bound = dict(signature.bind(*args, **kwargs).arguments)
-    except TypeError:
-        return dict(kwargs)
-    for receiver in ("self", "cls"):
-        bound.pop(receiver, None)
-    return bound
-
-
-def _append(so_far: Any, item: Any) -> Any:
-    """The output of a generator: text grows, of anything else the last counts."""
-    return so_far + item if isinstance(so_far, str) and isinstance(item, str) else item

@@ -186,6 +186,16 @@ class OpenRun:
         self.touched = time.monotonic()
         self._finished: deque[Hashable] = deque()
 
+    def add_totals(self, call: LLMCall) -> None:
+        """Add an ended model call's tokens; its cost is charged along the loops."""
+        root, cached = self.root, call.cache_read_tokens or 0
+        written = (call.cache_write_5m_tokens or 0) + (call.cache_write_1h_tokens or 0)
+        root.input_tokens += (call.input_uncached_tokens or 0) + cached + written
+        root.cached_tokens += cached
+        root.output_tokens += call.output_tokens or 0
+        root.unpriced_calls += call.cost_status == "unpriced"
+        root.estimated_calls += call.usage_source == "estimated"
+
     def finish(self, node: Node) -> Hashable | None:
         """Mark a node done; gives back the key of one that is old enough to forget."""
         node.closed = True

@@ -257,7 +257,7 @@ class _Walk:
         length = len(text)
         if length > self.limits.blob and (mime := _base64_mime(text)) is not None:
             self.truncated = True
-            return _blob(mime, length, text.encode("utf-8", "replace"))
+            return _blob(mime, length, text.encode("utf-8", "replace") if length in _HASHED else None)
         self.chars -= min(length, self.limits.text)
         if self.chars < 0:
             return self.left_out("text")
@@ -393,7 +393,7 @@ def _base64_mime(text: str) -> str | None:
     return "application/octet-stream" if encoded else None
 
 
-_HASHED = range(64, 16_000_001)
+_HASHED = range(64, 8_000_001)
 
 
 def _blob(mime: str, size: int, data: bytes | None) -> dict[str, Any]:

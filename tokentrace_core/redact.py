@@ -32,7 +32,7 @@ _OWN_PATTERN_WINDOW = 256
 _HOLD = 4096
 _HARD_CUT = 512
 # A place no built-in rule reaches over, see redaction_rules.
-_SAFE_CUT = re.compile(r"(?:(?<=[\s,;{}<>|])|(?<=[,{]\"))(?=[^\W\d_])")
+_SAFE_CUT = re.compile(r"(?<=[\s,;{}<>|])(?=\"?[^\W\d_])")
 
 _Span = tuple[int, int, int]
 
@@ -53,6 +53,9 @@ class Redactor:
     ) -> None:
         extra = _own_rules(extra_patterns) if isinstance(extra_patterns, Mapping) else extra_patterns
         self._rules = (*rules, *extra)
+        self._scoped: dict[re.Pattern[str] | None, list[tuple[int, Rule]]] = {}
+        for rank, rule in enumerate(self._rules):
+            self._scoped.setdefault(rule.within, []).append((rank, rule))
         self._window = max((rule.window for rule in self._rules), default=0)
         known = "|".join(sorted({re.escape(rule.placeholder) for rule in self._rules}))
         self._opaque = re.compile(
@@ -147,19 +150,17 @@ class Redactor:
 
     def _find_plain(self, text: str) -> list[_Span]:
         spans: list[_Span] = []
-        scans: dict[re.Pattern[str], list[tuple[int, int]]] = {}
-        for rank, rule in enumerate(self._rules):
-            regions = [(0, len(text))]
-            if rule.within is not None:
-                if rule.within not in scans:
-                    scans[rule.within] = [match.span() for match in rule.within.finditer(text)]
-                # Wider on both sides: signs in front of the first digit, and what look-aheads want to see.
-                regions = [
-                    (max(0, at - 3), end + 2) for at, end in scans[rule.within] if end - at >= rule.least
-                ]
-            if regions and (not rule.needs or any(map(text.__contains__, rule.needs))):
+        for scope, rules in self._scoped.items():
+            regions = [(0, len(text))] if scope is None else [match.span() for match in scope.finditer(text)]
+            if not regions:
+                continue
+            for rank, rule in rules:
+                if rule.needs and not any(map(text.__contains__, rule.needs)):
+                    continue
                 for start, end in regions:
-                    _search(rule, rank, text, start, end, spans)
+                    if end - start >= rule.least:
+                        # Wider on both sides: signs in front of the first digit, and what look-aheads want to see.
+                        _search(rule, rank, text, max(0, start - 3), end + 2, spans)
         return spans
 
     def _walk(self, value: Any, seen: dict[int, Any], depth: int) -> Any:

@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 log = logging.getLogger("tokentrace")
+
+#: A signal that is due, and what it will carry.
+Event = tuple[NamedSignal, dict[str, object]]
 _signals = Namespace()
 
 session_started = _signals.signal("session-started", doc="receiver(recorder, session): first seen here.")

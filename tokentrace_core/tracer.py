@@ -67,7 +67,7 @@ class Tracer:
             result_chars=result_chars,
         )
         self._writer = open_writer(self.path, warm=self.recorder.prices.warm)
-        self.recorder.recall = self._writer.recall
+        self.recorder.use_recall(self._writer.recall)
         self._closed = False
         self._receivers = [
             (signal, _sink(self._writer.put, keyword)) for signal, keyword in signals.CARRIES.items()

@@ -7,7 +7,7 @@ no hop to another thread. Hence every method is shielded: only `BudgetExceeded` 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -16,6 +16,8 @@ from langchain_core.runnables.config import var_child_runnable_config
 from tokentrace_core import Tracer, default_tracer
 from tokentrace_core.shield import shielded
 from tokentrace_langchain import mapping
+
+Kind = Literal["chat", "completion"]
 
 
 def current_run_id() -> UUID | None:
@@ -183,7 +185,7 @@ class TokentraceHandler(BaseCallbackHandler):
     # ── shared ───────────────────────────────────────────────────────────────────────────────────────
 
     def _open_llm(
-        self, kind: str, messages: list[Any], run_id: UUID, parent: UUID | None, event: dict[str, Any]
+        self, kind: Kind, messages: list[Any], run_id: UUID, parent: UUID | None, event: dict[str, Any]
     ) -> None:
         self._recorder.open_llm(
             run_id,

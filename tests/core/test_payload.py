@@ -238,7 +238,7 @@ def test_encoded_bytes_are_replaced_by_their_size() -> None:
 def test_fifty_megabytes_do_not_hold_up_the_agent() -> None:
     encoded = base64.b64encode(bytes(range(256)) * 160_000).decode()
     prose = "lorem ipsum dolor " * 2_900_000
-    for value in (encoded, prose, encoded.encode()):
+    for value in (encoded, prose, encoded.encode(), encoded[:7_900_000]):
         started = time.perf_counter()
         Payload({"content": value}, redactor)
         assert time.perf_counter() - started < 0.25

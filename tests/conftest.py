@@ -1,0 +1,47 @@
+"""Fixtures that every test may use: a loopback provider, a tracer on a file of its own, and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_socket import socket_allow_hosts
+from tokentrace_core import Tracer
+from tokentrace_core.store.reader import Reader
+
+from tests.loopback import fixtures
+
+server = fixtures.server
+
+
+@pytest.fixture(autouse=True)
+def _no_network_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing but loopback can be reached, and clients get keys that no provider would take."""
+    socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "test-key")
+    for name in ("TOKENTRACE_DB", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """Where this test's traces go."""
+    return tmp_path / "traces.db"
+
+
+@pytest.fixture
+def tracer(db: Path) -> Iterator[Tracer]:
+    """A tracer without a budget."""
+    with Tracer(db) as tracer:
+        yield tracer
+
+
+@pytest.fixture
+def reader(tracer: Tracer) -> Iterator[Reader]:
+    """What is in the file once everything recorded so far is written. Ask for it after the recording."""
+    assert tracer.flush(10)
+    with Reader(tracer.path) as reader:
+        yield reader

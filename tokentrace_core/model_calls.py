@@ -1,0 +1,157 @@
+"""A model call from its request to its figures: the prompt, the budget's word, usage, price, totals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tokentrace_core import signals, steps
+from tokentrace_core.accounting import charge, estimated_usage, price_of, write_usage
+from tokentrace_core.budget import Request
+from tokentrace_core.errors import BudgetExceeded
+from tokentrace_core.open_spans import Node, OpenRun
+from tokentrace_core.pricing import PriceBook
+from tokentrace_core.prompts import Message, Sent, ToMessage
+from tokentrace_core.sealing import Sealer
+from tokentrace_core.shield import log_once
+from tokentrace_core.signals import Event
+from tokentrace_core.spans import LLMCall
+from tokentrace_core.usage import Usage
+
+
+def begin(
+    node: Node,
+    call: LLMCall,
+    messages: Sequence[Any],
+    to_message: ToMessage,
+    step_name: str | None,
+    sealer: Sealer,
+    events: list[Event],
+) -> BudgetExceeded | None:
+    """Ask the budget, then open the call in its step. The refusal, if there is one."""
+    run, loop = node.run, node.loop
+    call.run_id, call.started_at = run.root.id, run.clock.now()
+    sent, sent_bytes = _prompt(node, messages, to_message)
+    call.prompt = sent.leaf if sent else None
+    outer = node.enclosing_llm()
+    if outer is not None:
+        outer.wraps = call.id  # the inner call is the one that is charged
+    elif run.account is not None:
+        try:
+            node.reservation = run.account.reserve(_request(node, call, sent, sent_bytes))
+        except BudgetExceeded as refusal:
+            _record_refusal(node, call, refusal, sealer, events)
+            return refusal
+        warn(run, events)
+    node.sent = loop.sent = sent
+    step = node.fixed_step or (outer.step if outer else None)
+    step = step or steps.new_step(run, loop, step_name, events)
+    node.span, node.step, call.step_id = call, step, step.span.id
+    step.calls += 1
+    run.root.llm_calls += 1
+    events.append((signals.llm_call_started, {"call": call}))
+    return None
+
+
+def take_output(node: Node, call: LLMCall, output: Any, to_message: ToMessage) -> Message | None:
+    """Keep the model's message, and expect the tool calls that it asks for."""
+    if output is None:
+        return None
+    try:
+        message = to_message(output)
+        call.output = node.run.history.payload(output, lambda _: message)
+        for asked in message.get("tool_calls") or ():
+            if tool_call_id := asked.get("id"):
+                steps.expect_tool(node, tool_call_id)
+    except Exception as error:
+        log_once("a reply could not be read", error)
+        return None
+    return message
+
+
+def settle(
+    node: Node,
+    call: LLMCall,
+    usage: Usage | None,
+    message: Message | None,
+    prices: PriceBook,
+    events: list[Event],
+    *,
+    cached: bool = False,
+    billed: bool = True,
+) -> None:
+    """Usage, price, budget and totals of a call that is over. Not `billed`: the provider refused it."""
+    if node.wraps is not None:
+        call.attributes["wraps"] = node.wraps
+        usage, billed = None, False
+    elif usage is None and billed and not cached:
+        usage = estimated_usage(node, call, message)
+    price = price_of(prices, call, usage, cached=cached, billed=billed)
+    write_usage(call, usage, price, cached=cached)
+    account = node.run.account
+    if account is not None and node.reservation is not None:
+        account.settle(node.reservation, None if cached else usage, price.nano_usd)
+    charge(node, price.nano_usd or 0)
+    if node.wraps is None:
+        node.run.add_totals(call)
+    _notice_latency(node, call)
+    warn(node.run, events)
+
+
+def warn(run: OpenRun, events: list[Event]) -> None:
+    """Announce limits that have come near."""
+    if run.account is not None:
+        for scope, share in run.account.new_warnings(run.root.steps):
+            facts: dict[str, object] = {"run": run.root, "scope": scope, "share": share}
+            events.append((signals.budget_warning, facts))
+
+
+def _prompt(node: Node, messages: Sequence[Any], to_message: ToMessage) -> tuple[Sent | None, int]:
+    """The prompt's path. A message that cannot be read costs the prompt, not the call."""
+    try:
+        return node.run.history.prompt(messages, to_message, node.loop.sent)
+    except Exception as error:
+        log_once("a prompt could not be read", error)
+        return None, 0
+
+
+def _request(node: Node, call: LLMCall, sent: Sent | None, sent_bytes: int) -> Request:
+    tools = call.tools.size if call.tools else 0
+    max_tokens = call.params.get("max_tokens")
+    return Request(
+        model=call.model,
+        provider=call.provider,
+        prompt_bytes=(sent.leaf.size if sent else 0) + tools,
+        sent_bytes=sent_bytes + (tools if sent_bytes else 0),
+        max_tokens=max_tokens if isinstance(max_tokens, int) and max_tokens > 0 else None,
+        steps=node.run.root.steps + (node.fixed_step is None),
+    )
+
+
+def _record_refusal(
+    node: Node, call: LLMCall, refusal: BudgetExceeded, sealer: Sealer, events: list[Event]
+) -> None:
+    """Keep the refused call in the record: once, however often it is retried."""
+    run, loop = node.run, node.loop
+    if loop.refused is not None:
+        call = loop.refused
+        call.attributes["attempts"] = call.attributes.get("attempts", 1) + 1
+    else:
+        loop.refused = call
+        run.root.refused_calls += 1
+        step = node.fixed_step or loop.step or node.step
+        call.step_id = step.span.id if step else None
+        call.status, call.ended_at = "refused", run.clock.now()
+        call.cost_nano_usd, call.cost_status = 0, "free"
+        call.attributes |= {"budget_stop": True, "budget_scope": refusal.scope}
+        sealer.blame(call, refusal)
+    events.append((signals.llm_call_refused, {"call": call}))
+    events.append((signals.budget_exceeded, {"run": run.root, "error": refusal}))
+
+
+def _notice_latency(node: Node, call: LLMCall) -> None:
+    """The context-rot heuristic of requirement S10: twice as slow as the call before it."""
+    latency = node.run.clock.now() - call.started_at
+    before, node.loop.last_latency_us = node.loop.last_latency_us, latency
+    if before and latency > 2 * before:
+        call.attributes |= {"warning": "latency_doubled", "prev_latency_ms": before / 1000}

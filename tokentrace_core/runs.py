@@ -1,0 +1,225 @@
+"""The runs under way: finding one's place in them, opening, closing, waiting, resuming, giving up."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from tokentrace_core import context, signals
+from tokentrace_core.budget import Account, Budget
+from tokentrace_core.ids import new_run_id
+from tokentrace_core.open_spans import Node, OpenRun
+from tokentrace_core.pricing import PriceBook
+from tokentrace_core.prompts import PromptHistory
+from tokentrace_core.sealing import Sealer
+from tokentrace_core.shield import log_once
+from tokentrace_core.signals import Event
+from tokentrace_core.spans import Run, Session, status_of
+
+#: Tells which of a framework's ids the calling code runs under, from the framework's own notes.
+Locator = Callable[[], Hashable | None]
+Recall = Callable[[str], Run | None]
+
+#: How many sessions, and how many runs that can be resumed, are remembered.
+_REMEMBERED = 1_000
+
+
+class OpenRuns:
+    """All runs under way, and all their nodes by the framework's ids. Used under the recorder's lock."""
+
+    def __init__(
+        self,
+        owner: object,
+        sealer: Sealer,
+        prices: PriceBook,
+        budget: Budget | None,
+        written_on_all: Mapping[str, str | None],
+        *,
+        idle_s: float,
+        open_runs: int,
+    ) -> None:
+        self.nodes: dict[Hashable, Node] = {}
+        self.locators: list[Locator] = []
+        self.recall: Recall | None = None
+        self._owner = owner
+        self._sealer = sealer
+        self._prices = prices
+        self._budget = budget
+        self._written_on_all = written_on_all
+        self._idle_s = idle_s
+        self._open_runs = open_runs
+        self._runs: OrderedDict[str, OpenRun] = OrderedDict()
+        self._resumable: OrderedDict[str, OpenRun] = OrderedDict()
+        self._sessions: OrderedDict[str, None] = OrderedDict()
+
+    # ── places ───────────────────────────────────────────────────────────────────────────────────────
+
+    def here(self) -> Node | None:
+        """The innermost open part that the calling code runs in, by our own blocks and the frameworks' notes."""
+        keys: list[Hashable | None] = [
+            next((key for key in context.keys_of(self._owner) if key in self.nodes), None)
+        ]
+        for locator in self.locators:
+            try:
+                keys.append(locator())
+            except Exception as error:
+                log_once("a locator failed", error)
+        found = [node for key in keys if key is not None and (node := self.nodes.get(key))]
+        return max((node for node in found if not node.closed), key=lambda node: node.depth, default=None)
+
+    def below(self, key: Hashable, parent: Hashable | None, name: str, events: list[Event]) -> Node:
+        """A new node under its parent, else where the calling code is, else in a run of its own."""
+        above = self.nodes.get(parent) if parent is not None else None
+        above = above or self.here()
+        if above is None:
+            above = self.open(("run of", key), name, {}, events, implicit=True)
+        return self.add(Node(key, above.run, above, name))
+
+    def add(self, node: Node) -> Node:
+        self.nodes[node.key] = node
+        node.run.nodes[node.key] = node
+        node.run.touched = time.monotonic()
+        return node
+
+    def finish(self, node: Node) -> None:
+        """The node is over; late children still find it for a while."""
+        forgotten = node.run.finish(node)
+        if forgotten is not None:
+            self.nodes.pop(forgotten, None)
+
+    # ── opening ──────────────────────────────────────────────────────────────────────────────────────
+
+    def open(
+        self,
+        key: Hashable,
+        name: str,
+        facts: Mapping[str, Any],
+        events: list[Event],
+        *,
+        implicit: bool = False,
+    ) -> Node:
+        """A new run, and the node that stands for it."""
+        seal, ambient = self._sealer, context.current_session()
+        run_id = new_run_id()
+        session, user = facts.get("session"), facts.get("user")
+        if ambient is not None:
+            session, user = session or ambient.id, user or ambient.user
+        span = Run(
+            id=run_id,
+            run_id=run_id,
+            session_id=str(session or run_id),
+            user_id=None if user is None else str(user),
+            project=self._written_on_all["project"],
+            framework=facts.get("framework"),
+            name=seal.name(name) or "run",
+            task_type=seal.name(facts.get("task_type")),
+            agent_version=seal.name(facts.get("agent_version")),
+            environment=seal.name(facts.get("environment")) or self._written_on_all["environment"],
+            tags=seal.names(facts.get("tags")),
+            input=seal.seal(facts.get("input")),
+            attributes=seal.facts(facts.get("attributes")),
+            started_at=0,
+        )
+        run = OpenRun(span, self._account(), self._history(), implicit=implicit)
+        run.resumable = session is not None
+        span.started_at = run.clock.now()
+        metadata = ambient.metadata if ambient and ambient.id == span.session_id else {}
+        self._announce_session(span, metadata, events)
+        self._runs[run_id] = run
+        events.append((signals.run_started, {"run": span}))
+        return self.add(Node(key, run, None, name))
+
+    def resume(self, key: Hashable, session: str, events: list[Event]) -> Run | None:
+        """The session's run that stopped goes on under a new key; None if there is none."""
+        run = self._resumable.pop(session, None) or self._recalled(session)
+        if run is None:
+            return None
+        span = run.root
+        span.waiting_ms += max(run.clock.now() - (span.ended_at or run.clock.now()), 0) // 1000
+        span.status, span.ended_at, run.waiting_for, run.resumable = "running", None, None, True
+        self._runs[span.id] = run
+        self.add(Node(key, run, None, span.name))
+        events.append((signals.run_started, {"run": span}))
+        return span
+
+    def _recalled(self, session: str) -> OpenRun | None:
+        """A run that another process left waiting, taken up with what it had spent."""
+        span = self.recall(session) if self.recall is not None else None
+        if span is None:
+            return None
+        run = OpenRun(span, self._account(), self._history())
+        run.loop.steps = span.steps
+        if run.account is not None:
+            run.account.spend(span.cost_nano_usd)
+        return run
+
+    def _announce_session(self, run: Run, metadata: Mapping[str, Any], events: list[Event]) -> None:
+        if run.session_id in self._sessions:
+            return
+        self._sessions[run.session_id] = None
+        if len(self._sessions) > _REMEMBERED:
+            self._sessions.popitem(last=False)
+        session = Session(
+            id=run.session_id,
+            user_id=run.user_id,
+            project=run.project,
+            started_at=run.started_at,
+            metadata=self._sealer.facts(metadata),
+        )
+        events.append((signals.session_started, {"session": session}))
+
+    # ── closing ──────────────────────────────────────────────────────────────────────────────────────
+
+    def close(self, run: OpenRun, output: Any, error: BaseException | None) -> Event:
+        """Write the run's end; what it had open is closed already."""
+        span = run.root
+        stopped = run.account.stopped if run.account else None
+        # A run that a budget stopped has failed by that, whatever the framework made of the exception.
+        failure = error if error is not None and status_of(error) != "failure" else stopped or error
+        if failure is not None:
+            span.status = status_of(failure)
+            self._sealer.blame(span, failure)
+        else:
+            span.status = "success" if run.waiting_for is None else "waiting"
+        span.output = self._sealer.seal(output)
+        if span.status == "waiting" and run.waiting_for is not True:
+            span.attributes |= self._sealer.facts({"waiting_for": run.waiting_for})
+        span.ended_at = run.clock.now()
+        self.forget(run)
+        if run.resumable:
+            self._resumable[span.session_id] = run
+            if len(self._resumable) > _REMEMBERED:
+                self._resumable.popitem(last=False)
+        return (signals.run_waiting if span.status == "waiting" else signals.run_ended), {"run": span}
+
+    def forget(self, run: OpenRun) -> None:
+        """Free what a run under way holds."""
+        for key in run.nodes:
+            self.nodes.pop(key, None)
+        run.nodes.clear()
+        run.asked.clear()
+        run.history = self._history()
+        run.loop.sent = run.loop.step = None
+        self._runs.pop(run.root.id, None)
+
+    def open_ones(self) -> list[OpenRun]:
+        return list(self._runs.values())
+
+    def idle_ones(self) -> list[OpenRun]:
+        """Runs silent for so long, or so many, that they must be given up."""
+        if not self._runs:
+            return []
+        horizon = time.monotonic() - self._idle_s
+        if len(self._runs) < self._open_runs and next(iter(self._runs.values())).touched >= horizon:
+            return []
+        by_age = sorted(self._runs.values(), key=lambda run: run.touched)
+        surplus = max(len(by_age) - self._open_runs + 1, 0)
+        return by_age[:surplus] + [run for run in by_age[surplus:] if run.touched < horizon]
+
+    def _account(self) -> Account | None:
+        return None if self._budget is None else Account(self._budget, self._prices)
+
+    def _history(self) -> PromptHistory:
+        return PromptHistory(self._sealer.message)

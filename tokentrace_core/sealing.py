@@ -1,0 +1,54 @@
+"""Where every text enters a span: payloads are sealed, names and facts redacted at once.
+
+Long texts (messages, arguments, results, errors) become `Payload`s, redacted when they are read, off the
+agent's thread. Short ones (names, tags, attributes) are plain values on the span, so they are redacted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tokentrace_core.errors import BudgetExceeded
+from tokentrace_core.payload import Payload, snapshot
+from tokentrace_core.prompts import Message
+from tokentrace_core.redact import Redactor
+from tokentrace_core.shield import describe_error
+from tokentrace_core.spans import Span
+
+
+class Sealer:
+    """Brings texts into the form in which spans hold them. `result_chars`: how much of a result is kept."""
+
+    def __init__(self, redactor: Redactor, result_chars: int) -> None:
+        self._redactor = redactor
+        self._result_chars = result_chars
+
+    def seal(self, value: Any) -> Payload | None:
+        return None if value is None else Payload(value, self._redactor)
+
+    def message(self, message: Message) -> Payload:
+        return Payload(message, self._redactor)
+
+    def result(self, value: Any) -> Payload | None:
+        return None if value is None else Payload(value, self._redactor, max_text=self._result_chars)
+
+    def name(self, text: Any) -> str | None:
+        return None if text is None else self._redactor.redact(str(text))
+
+    def names(self, texts: Any) -> list[str]:
+        return [self._redactor.redact(str(text)) for text in texts or ()]
+
+    def facts(self, facts: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Attributes, parameters, metadata: what is None is left out."""
+        if not facts:
+            return {}
+        plain = snapshot({name: fact for name, fact in facts.items() if fact is not None})
+        redacted = self._redactor.redact_value(plain)
+        return redacted if isinstance(redacted, dict) else {}
+
+    def blame(self, span: Span, error: BaseException) -> None:
+        """Write on the span why it failed: the type, and the text with its causes."""
+        stopped = isinstance(error, BudgetExceeded)
+        span.error_type = "budget_exceeded" if stopped else self.name(type(error).__name__)
+        span.error = self.result(describe_error(error))
