@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,12 @@ def tracer(db: Path) -> Iterator[Tracer]:
 
 
 @pytest.fixture
-def reader(tracer: Tracer) -> Iterator[Reader]:
-    """What is in the file once everything recorded so far is written. Ask for it after the recording."""
-    assert tracer.flush(10)
-    with Reader(tracer.path) as reader:
-        yield reader
+def stored(tracer: Tracer) -> Iterator[Callable[[], Reader]]:
+    """Call it after the recording: waits until all is in the file, and reads that."""
+    with ExitStack() as open_readers:
+
+        def read() -> Reader:
+            assert tracer.flush(10)
+            return open_readers.enter_context(Reader(tracer.path))
+
+        yield read
