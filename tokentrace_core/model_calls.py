@@ -31,14 +31,14 @@ def begin(
     """Ask the budget, then open the call in its step. The refusal, if there is one."""
     run, loop = node.run, node.loop
     call.run_id, call.started_at = run.root.id, run.clock.now()
-    sent, sent_bytes = _prompt(node, messages, to_message)
+    sent, shared = _prompt(node, messages, to_message)
     call.prompt = sent.leaf if sent else None
     outer = node.enclosing_llm()
     if outer is not None:
         outer.wraps = call.id  # the inner call is the one that is charged
     elif run.account is not None:
         try:
-            node.reservation = run.account.reserve(_request(node, call, sent, sent_bytes))
+            node.reservation = run.account.reserve(_request(node, call, sent, shared))
         except BudgetExceeded as refusal:
             _record_refusal(node, call, refusal, sealer, events)
             return refusal
@@ -115,14 +115,15 @@ def _prompt(node: Node, messages: Sequence[Any], to_message: ToMessage) -> tuple
         return None, 0
 
 
-def _request(node: Node, call: LLMCall, sent: Sent | None, sent_bytes: int) -> Request:
+def _request(node: Node, call: LLMCall, sent: Sent | None, shared: int) -> Request:
     tools = call.tools.size if call.tools else 0
+    sent_before = sent.nodes[shared - 1].size if sent and shared else 0
     max_tokens = call.params.get("max_tokens")
     return Request(
         model=call.model,
         provider=call.provider,
         prompt_bytes=(sent.leaf.size if sent else 0) + tools,
-        sent_bytes=sent_bytes + (tools if sent_bytes else 0),
+        sent_bytes=sent_before + (tools if shared else 0),
         max_tokens=max_tokens if isinstance(max_tokens, int) and max_tokens > 0 else None,
         steps=node.run.root.steps + (node.fixed_step is None),
     )

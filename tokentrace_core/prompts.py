@@ -24,15 +24,14 @@ _REMEMBERED_MESSAGES = 20_000
 class Prompt:
     """A path in the tree: `parent` and one more message."""
 
-    __slots__ = ("_id", "depth", "message", "parent", "size")
+    __slots__ = ("_id", "_size", "depth", "message", "parent")
 
     def __init__(self, parent: Prompt | None, message: Payload) -> None:
         self.parent = parent
         self.message = message
         self.depth: int = parent.depth + 1 if parent else 1
-        self.size: int = (parent.size if parent else 0) + message.size
-        """UTF-8 bytes of the whole path."""
         self._id: str | None = None
+        self._size: int | None = None
 
     @property
     def id(self) -> str:
@@ -43,6 +42,19 @@ class Prompt:
                 prompt._id = content_id(above + prompt.message.id)
         assert self._id is not None
         return self._id
+
+    @property
+    def size(self) -> int:
+        """UTF-8 bytes of the whole path; what is new in it is measured when this is first asked."""
+        size, new = 0, []
+        node: Prompt | None = self
+        while node is not None and node._size is None:
+            new.append(node)
+            node = node.parent
+        size = node._size or 0 if node is not None else 0
+        for node in reversed(new):
+            node._size = size = size + node.message.size
+        return size
 
     def messages(self) -> list[Any]:
         """The redacted messages, first to last."""
@@ -76,15 +88,14 @@ class PromptHistory:
     def prompt(
         self, messages: Sequence[Any], to_message: ToMessage, last: Sent | None
     ) -> tuple[Sent | None, int]:
-        """The path of `messages`, and how many bytes of it `last`, the agent's previous prompt, shares."""
+        """The path of `messages`, and how many of them `last`, the agent's previous prompt, shares."""
         shared = last.shared_with(messages) if last else 0
         nodes = last.nodes[:shared] if last else []
         node = nodes[-1] if nodes else None
-        sent_bytes = node.size if node else 0
         for message in messages[shared:]:
             node = Prompt(node, self.payload(message, to_message))
             nodes.append(node)
-        return (Sent(list(messages), nodes) if nodes else None), sent_bytes
+        return (Sent(list(messages), nodes) if nodes else None), shared
 
     def payload(self, message: Any, to_message: ToMessage) -> Payload:
         """The message as a payload; the same one for the same object, as long as its content is the same."""

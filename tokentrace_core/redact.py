@@ -84,7 +84,8 @@ class Redactor:
         return redacted
 
     def redact_value(self, value: Any) -> Any:
-        """The same for dict, list, tuple, set, bytes and what they hold, keys included; types are kept.
+        """The same for dict, list, tuple, set, bytes and what they hold, keys included; types are kept, and of
+        their subclasses the base type.
 
         What stands under a telling key (`password`, `api_key`, ...) goes as a whole. A number whose digits are a
         secret becomes the placeholder. Cycles, extreme depth and types nobody vouches for become
@@ -160,7 +161,7 @@ class Redactor:
                 for start, end in regions:
                     if end - start >= rule.least:
                         # Wider on both sides: signs in front of the first digit, and what look-aheads want to see.
-                        _search(rule, rank, text, max(0, start - 3), end + 2, spans)
+                        _search(rule, rank, text, max(0, start - 3), min(end + 2, len(text)), spans)
         return spans
 
     def _walk(self, value: Any, seen: dict[int, Any], depth: int) -> Any:
@@ -171,7 +172,7 @@ class Redactor:
             return value
         if kind is int or kind is float:
             return self._number(value)
-        if kind is dict or kind is list or kind in _OTHER_CONTAINERS:
+        if issubclass(kind, _CONTAINERS):
             return self._container(value, seen, depth)
         return self._other(value)
 
@@ -183,17 +184,17 @@ class Redactor:
         if depth >= _DEPTH:
             return self._failed(0)
         seen[id(value)] = _OPEN
-        if type(value) is dict:
+        base = next(known for known in _CONTAINERS if issubclass(type(value), known))
+        if base is dict:
             result: Any = self._mapping(value, seen, depth + 1)
         else:
-            items = [self._walk(item, seen, depth + 1) for item in value]
-            result = items if type(value) is list else type(value)(items)
+            result = base([self._walk(item, seen, depth + 1) for item in base.__iter__(value)])
         seen[id(value)] = result
         return result
 
     def _mapping(self, value: dict[Any, Any], seen: dict[int, Any], depth: int) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
-        for key, item in value.items():
+        for key, item in dict.items(value):
             placeholder = self._telling(key) if type(key) is str else None
             if placeholder is not None and item is not None and item != "" and type(item) is not bool:
                 item = placeholder
@@ -245,6 +246,8 @@ class RedactorStream:
 
     def feed(self, chunk: str) -> str:
         """Takes the next piece and returns what is certain by now, which may be nothing. Never raises."""
+        if not isinstance(chunk, str):
+            return self._redactor.redact(chunk)
         self._held += chunk
         cut = self._cut()
         if not cut:
@@ -358,7 +361,7 @@ def _free_key(taken: dict[Any, Any], key: Any) -> Any:
 
 _UNMASKED = re.compile(r"[^\0]+")
 _OPEN = object()
-_OTHER_CONTAINERS = frozenset({tuple, set, frozenset})
+_CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset)
 _PRINTABLE = frozenset(
     {decimal.Decimal, uuid.UUID, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, complex}
 )

@@ -59,4 +59,6 @@ def _text_of(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = ""
+    if isinstance(error, BudgetExceeded):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import OrderedDict
 from itertools import pairwise
 from typing import Any
 
@@ -296,6 +297,8 @@ def test_cycles_depth_and_unknown_objects_are_hidden_without_an_exception() -> N
     for _ in range(5_000):
         deep = [deep]
     assert "joe@x.com" not in repr(redactor.redact_value(deep))
+    assert redactor.redact_value(OrderedDict(a=["joe@x.com"])) == {"a": ["[EMAIL_REDACTED]"]}
+    assert redactor.stream().feed(b"joe@x.com") == "[REDACTION_FAILED len=0]"  # type: ignore[arg-type]
     assert redactor.redact_value({"o": object()}) == {"o": "[REDACTION_FAILED len=0]"}
     shared: list[Any] = ["x"]
     for _ in range(60):

@@ -5,6 +5,7 @@ Rows come back as plain dicts, money as integer nano-dollars.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -70,13 +71,14 @@ class Reader:
         else:
             found = list(
                 self.query(
-                    "select * from runs where id = :r or id like :r || '%' or id like '%' || :r limit 2",
-                    {"r": reference.replace("%", "").replace("_", "")},
+                    "select * from runs where :r != '' and (substr(id, 1, length(:r)) = :r"
+                    " or substr(id, -length(:r)) = :r) order by id = :r desc limit 2",
+                    {"r": reference.lower()},
                 )
             )
         if not found:
             raise UnknownRun(f"no run {reference!r} in {self.path}. `tokentrace runs` lists the latest.")
-        if len(found) > 1 and found[0]["id"] != reference:
+        if len(found) > 1 and found[0]["id"] != reference.lower():
             raise UnknownRun(f"{reference!r} is the id of more than one run in {self.path}; give more of it.")
         return found[0]
 
@@ -113,8 +115,9 @@ class Reader:
         """What was spent, grouped by dimensions (keys of `DIMENSIONS`), dearest first.
 
         Each row: the dimensions, runs, calls, input_tokens, cached_tokens, output_tokens, cost_nano_usd,
-        unpriced_calls, estimated_calls. By "tool", a model call's cost is shared, to the nano-dollar, among
-        the tools that were called in its step, and a tool's own cost is its own.
+        estimated_nano_usd (the part of it that rests on estimated usage), unpriced_calls, estimated_calls. By
+        "tool", a model call's cost is shared, to the nano-dollar, among the tools that were called in its
+        step, and a tool's own cost is its own.
         """
         groups = ", ".join(f'{DIMENSIONS[name]} as "{name}"' for name in by)
         order = ", ".join(f'"{name}"' for name in by)
@@ -124,9 +127,12 @@ class Reader:
                 f"""
                 {source}
                 select {groups + "," if groups else ""} count(distinct c.run_id) as runs,
-                    count(distinct c.call_key) as calls, sum(c.input_tokens) as input_tokens,
-                    sum(c.cached_tokens) as cached_tokens, sum(c.output_tokens) as output_tokens,
+                    count(distinct c.call_key) as calls, coalesce(sum(c.input_tokens), 0) as input_tokens,
+                    coalesce(sum(c.cached_tokens), 0) as cached_tokens,
+                    coalesce(sum(c.output_tokens), 0) as output_tokens,
                     coalesce(sum(c.nano), 0) as cost_nano_usd,
+                    coalesce(sum(case when c.usage_source = 'estimated' then c.nano end), 0)
+                        as estimated_nano_usd,
                     count(distinct case when c.cost_status = 'unpriced' then c.call_key end) as unpriced_calls,
                     count(distinct case when c.usage_source = 'estimated' then c.call_key end)
                         as estimated_calls
@@ -136,6 +142,44 @@ class Reader:
                 order by cost_nano_usd desc{", " + order if order else ""}
                 """,
                 {"since": since or 0},
+            )
+        )
+
+    def unpriced_models(self) -> list[Row]:
+        """The models whose calls have no price: {model, provider, calls, input_tokens, output_tokens}."""
+        return list(
+            self.query(
+                """
+                select coalesce(model, '(unknown)') as model, provider, count(*) as calls,
+                       sum(input_tokens) as input_tokens, sum(output_tokens) as output_tokens
+                from calls where cost_status = 'unpriced'
+                group by 1, 2 order by calls desc, model, provider
+                """
+            )
+        )
+
+    def last_row(self, table: str) -> int:
+        """Where a table ends now: the place to follow it from."""
+        return int(next(self.query(f"select coalesce(max(rowid), 0) as last from {table}"))["last"])
+
+    def open_rows(self, table: str) -> dict[int, str]:
+        """Rows that can still change, with their status."""
+        open_now = self.query(
+            f"select rowid as row, status from {table} where status in ('running', 'waiting')"
+        )
+        return {found["row"]: found["status"] for found in open_now}
+
+    def rows_since(self, table: str, last: int, watched: Sequence[int] = ()) -> list[Row]:
+        """Rows that were added after `last`, and the `watched` ones as they are now.
+
+        Each with `row`, its place. Followed by place and not by time: what another process writes late, or
+        with a clock of its own, is not missed.
+        """
+        return list(
+            self.query(
+                f"select rowid as row, * from {table} where rowid > ? or rowid in (select value from json_each(?))"
+                " order by rowid",
+                [last, json.dumps(list(watched))],
             )
         )
 
@@ -186,7 +230,7 @@ def _open(path: Path) -> Database:
             f"there is no file {path}. Name one with --db or TOKENTRACE_DB, or make one with `tokentrace demo`."
         )
     try:
-        connection = sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True, timeout=5.0)
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
         database = Database(connection)
         known = database.table("_sqlite_migrations").exists() and database.table("runs").exists()
         newer = schema.unknown_migrations(database) if known else []

@@ -1,0 +1,65 @@
+"""The command line: what is in a trace file, asked from a shell.
+
+    tokentrace runs | show RUN | cost --by user,model --since 7d | tail | prices MODEL | doctor
+
+Every command prints for people by default and one JSON document with `--json`; both go to stdout, everything
+else to stderr. Exit codes: 0 fine, 1 the answer could not be given (one sentence says why), 2 wrong usage.
+
+A command lives in the module of its name and is imported when it is called, so that `--help` stays quick. To
+add one: a module with `@main.command`, and its line in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sqlite3
+from typing import Any
+
+import click
+
+from tokentrace_core import __version__
+from tokentrace_core.cli.options import common_options
+from tokentrace_core.cli.text import clean
+from tokentrace_core.errors import TokentraceError
+
+#: Command (and module) -> the question it answers; the first line of its own help.
+COMMANDS: dict[str, str] = {
+    "demo": "Watch a real agent recorded and stopped; no key, no network.",
+    "runs": "The latest runs, newest first.",
+    "show": "One run as a tree: steps, model calls, tools, nested agents.",
+    "cost": "What was spent, by model, user, tool, day and more.",
+    "tail": "Follow a file: one line per event, as it happens.",
+    "prices": "What a model costs per million tokens, or which models have no price.",
+    "doctor": "Is the file sound, and is this environment fit to write it?",
+}
+
+
+class _Commands(click.Group):
+    """Commands by name, imported when called; errors that a user can mend become one sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            importlib.import_module(f"{__name__}.{cmd_name}")
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TokentraceError as error:
+            raise click.ClickException(clean(str(error))) from error
+        except sqlite3.Error as error:
+            raise click.ClickException(clean(f"the trace file cannot be read: {error}")) from error
+
+
+@click.group(name="tokentrace", cls=_Commands)
+@click.version_option(__version__, prog_name="tokentrace")
+@common_options
+def main() -> None:
+    """What every agent run cost, why, and a stop before it costs too much."""

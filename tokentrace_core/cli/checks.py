@@ -1,0 +1,169 @@
+"""The checks of `tokentrace doctor`: each looks at one thing and says what it found."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tokentrace_core import __version__
+from tokentrace_core.cli import figures
+from tokentrace_core.errors import StoreError
+from tokentrace_core.store.reader import Reader
+
+Verdict = Literal["ok", "warn", "fail"]
+
+_TABLES = ("sessions", "runs", "steps", "llm_calls", "tool_calls", "messages", "prompts", "scores")
+#: Distribution -> the integration that records it.
+_FRAMEWORKS = {
+    "langchain-core": "tokentrace_langchain",
+    "langgraph": "tokentrace_langchain",
+    "llama-index-core": "tokentrace_llama_index",
+    "crewai": "tokentrace_crewai",
+}
+_LIBRARIES = ("genai-prices", "sqlite-utils", "openai", "anthropic")
+_HOUR_US = 3_600_000_000
+
+
+class Check(NamedTuple):
+    """One fact."""
+
+    name: str
+    value: str
+    verdict: Verdict = "ok"
+    advice: str | None = None
+
+
+def check_environment() -> Iterator[Check]:
+    yield Check("tokentrace", __version__)
+    yield Check("Python", f"{platform.python_version()} ({platform.system()})")
+    yield check_sqlite(sqlite3.sqlite_version_info)
+    for name in _LIBRARIES:
+        if version := _version(name):
+            yield Check(name, version)
+    for name, integration in _FRAMEWORKS.items():
+        if version := _version(name):
+            present = importlib.util.find_spec(integration) is not None
+            yield Check(name, f"{version}, {integration} {'installed' if present else 'not installed'}")
+
+
+def check_sqlite(version: tuple[int, int, int]) -> Check:
+    """SQLite before 3.51.3 can lose what two processes write at the same instant (sqlite.org/wal.html)."""
+    shown = ".".join(map(str, version))
+    if not has_wal_reset_bug(version):
+        return Check("SQLite", shown)
+    return Check(
+        "SQLite",
+        shown,
+        "warn",
+        "has the WAL-reset bug (unless your system patched it): with several processes writing one file, "
+        "rows can be lost. Give each process its own file, or use SQLite 3.51.3, 3.50.7 or 3.44.6.",
+    )
+
+
+def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
+    if not (3, 7, 0) <= version <= (3, 51, 2):
+        return False
+    repaired = {(3, 44): 6, (3, 50): 7}.get(version[:2])
+    return repaired is None or version[2] < repaired
+
+
+def check_file(path: Path) -> Iterator[Check]:
+    yield Check("file", str(path.expanduser().resolve()))
+    try:
+        reader = Reader(path)
+    except StoreError as error:
+        yield Check("readable", "no", "fail", str(error))
+        return
+    with reader:
+        yield _size(reader.path)
+        yield _mode(reader.path)
+        try:
+            yield from _sound(reader)
+            yield from _contents(reader)
+        except sqlite3.Error as error:
+            yield Check("readable", "not all of it", "fail", str(error))
+
+
+def _size(path: Path) -> Check:
+    log = path.with_name(f"{path.name}-wal")
+    waiting = f", {figures.size(log.stat().st_size)} in the write-ahead log" if log.exists() else ""
+    return Check("size", f"{figures.size(path.stat().st_size)}{waiting}")
+
+
+def _mode(path: Path) -> Check:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & (stat.S_IRGRP | stat.S_IROTH):
+        return Check("mode", f"{mode:04o}")
+    return Check(
+        "mode", f"{mode:04o}", "warn", f"others on this machine can read your traces. Run: chmod 600 {path}"
+    )
+
+
+def _sound(reader: Reader) -> Iterator[Check]:
+    journal = next(reader.query("pragma journal_mode"))["journal_mode"]
+    if journal == "wal":
+        yield Check("journal mode", "wal")
+    else:
+        yield Check("journal mode", journal, "warn", "readers will block the writer; tokentrace sets wal.")
+    faults = [row["quick_check"] for row in reader.query("pragma quick_check(3)")]
+    if faults == ["ok"]:
+        yield Check("quick check", "ok")
+    else:
+        yield Check(
+            "quick check", "; ".join(faults), "fail", "the file is damaged. Run: sqlite3 FILE .recover"
+        )
+    applied = [
+        row["name"]
+        for row in reader.query("select name from _sqlite_migrations where migration_set = 'tokentrace'")
+    ]
+    yield Check("schema", ", ".join(applied) or "no migration applied", "ok" if applied else "fail")
+
+
+def _contents(reader: Reader) -> Iterator[Check]:
+    counts = (f"{name} {_number(reader, f'select count(*) from {name}'):,}" for name in _TABLES)
+    yield Check("rows", ", ".join(counts))
+    by_status = reader.query("select status, count(*) as runs from runs group by status order by runs desc")
+    yield Check("runs", ", ".join(f"{row['status']} {row['runs']:,}" for row in by_status) or "none")
+    yield _stale(reader)
+    yield _unpriced(reader)
+    estimated = _number(reader, "select count(*) from calls where usage_source = 'estimated'")
+    yield Check("estimated calls", f"{estimated:,}")
+
+
+def _stale(reader: Reader) -> Check:
+    """A process that was killed leaves its runs `running`."""
+    horizon = time.time_ns() // 1_000 - _HOUR_US
+    stale = _number(reader, f"select count(*) from runs where status = 'running' and started_at < {horizon}")
+    advice = "their process was probably killed; their cost is that up to its end."
+    return Check(
+        "running for over an hour",
+        figures.count(stale, "run") if stale else "none",
+        "warn" if stale else "ok",
+        advice if stale else None,
+    )
+
+
+def _unpriced(reader: Reader) -> Check:
+    unpriced = _number(reader, "select count(*) from calls where cost_status = 'unpriced'")
+    advice = "not in any sum of dollars. Run: tokentrace prices"
+    return Check(
+        "unpriced calls", f"{unpriced:,}", "warn" if unpriced else "ok", advice if unpriced else None
+    )
+
+
+def _number(reader: Reader, sql: str) -> int:
+    return int(next(iter(next(reader.query(sql)).values())))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
