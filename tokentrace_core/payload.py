@@ -19,7 +19,16 @@ from typing import Any
 import msgspec
 
 from tokentrace_core.redact import Redactor
-from tokentrace_core.snapshot import DEFAULT, JSON, OVERLAP, Limits, Walk, snapshot, utf8_size
+from tokentrace_core.snapshot import (
+    DEFAULT,
+    JSON,
+    OVERLAP,
+    Limits,
+    Walk,
+    canonical_json,
+    snapshot,
+    utf8_size,
+)
 
 __all__ = ["DEFAULT", "JSON", "Limits", "Payload", "canonical_json", "content_id", "snapshot"]
 

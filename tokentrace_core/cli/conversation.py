@@ -21,8 +21,8 @@ from rich.text import Text
 
 from tokentrace_core.cli import lines
 from tokentrace_core.cli.document import Document
-from tokentrace_core.cli.text import clean, clean_lines
 from tokentrace_core.cli.nodes import LLMNode, RunNode
+from tokentrace_core.cli.text import clean, clean_lines
 from tokentrace_core.cli.tree import llm_calls
 from tokentrace_core.store.reader import Reader
 

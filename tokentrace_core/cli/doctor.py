@@ -7,6 +7,7 @@ are looked up by their metadata and never imported.
 from __future__ import annotations
 
 import click
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json
 from tokentrace_core.cli.text import clean
 
+_NAME_WIDTH = 24
 _SYMBOLS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red")}
 
 
@@ -33,19 +35,24 @@ def doctor(context: click.Context, settings: Settings) -> None:
     if settings.json:
         write_json({"ok": not failed, "checks": [check._asdict() for check in checks]})
     else:
-        console().print(_table(checks))
+        screen = console()
+        for check in checks:
+            _print(screen, check)
     context.exit(1 if failed else 0)
 
 
-def _table(checks: list[Check]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for check in checks:
-        symbol, style = _SYMBOLS[check.verdict]
-        said = Text(clean(check.value))
-        if check.advice:
-            said.append(f"\n{clean(check.advice)}", style=style)
-        table.add_row(Text(symbol, style=style), Text(clean(check.name)), said)
-    return table
+def _print(screen: Console, check: Check) -> None:
+    symbol, style = _SYMBOLS[check.verdict]
+    screen.print(_row(Text(symbol, style=style), Text(clean(check.name)), Text(clean(check.value))))
+    if check.advice:
+        screen.print(_row(Text(), Text(), Text(clean(check.advice), style=style)))
+
+
+def _row(symbol: Text, name: Text, value: Text) -> Table:
+    """One row aligned with all others, and no wider than what it says."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=1)
+    grid.add_column(width=_NAME_WIDTH)
+    grid.add_column(overflow="fold")
+    grid.add_row(symbol, name, value)
+    return grid

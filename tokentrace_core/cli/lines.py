@@ -9,8 +9,8 @@ from __future__ import annotations
 from rich.text import Text
 
 from tokentrace_core.cli import figures
-from tokentrace_core.cli.text import clean, first_line, shorten
 from tokentrace_core.cli.nodes import LLMNode, Node, RunNode, Spent, StepNode, ToolNode
+from tokentrace_core.cli.text import clean, first_line, shorten
 
 STATUS_STYLES = {
     "success": ("✓", "green"),

@@ -7,8 +7,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from tokentrace_core.cli import figures, lines
-from tokentrace_core.cli.text import clean
 from tokentrace_core.cli.nodes import Node, RunNode, Spent, StepNode, ToolNode
+from tokentrace_core.cli.text import clean
 from tokentrace_core.cli.tree import llm_calls, walk
 
 

@@ -18,11 +18,11 @@ from rich.text import Text
 
 from tokentrace_core.cli import figures, lines, main
 from tokentrace_core.cli.document import Document, node_document
+from tokentrace_core.cli.nodes import LLMNode, Node, RunNode, ToolNode, node
 from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json_line
 from tokentrace_core.cli.runs import SHORT_ID
 from tokentrace_core.cli.text import clean
-from tokentrace_core.cli.nodes import LLMNode, Node, RunNode, ToolNode, node
 from tokentrace_core.errors import StoreError
 from tokentrace_core.store.reader import Reader, Row
 

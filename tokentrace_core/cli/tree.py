@@ -14,6 +14,8 @@ from tokentrace_core.cli.nodes import LLMNode, Node, RunNode, StepNode, ToolNode
 from tokentrace_core.cli.text import clean
 from tokentrace_core.store.reader import Reader
 
+__all__ = ["RunNode", "llm_calls", "plain_tree", "read_tree", "walk"]
+
 
 def read_tree(reader: Reader, reference: str) -> RunNode:
     """The tree of a run, by its id, a part of it, or "last"."""

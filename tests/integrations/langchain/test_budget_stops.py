@@ -1,6 +1,7 @@
 """A budget holds: after the stop no request leaves the process, however the agent is built and called.
 
 Every test scripts more turns than the budget pays for and counts the requests that the server really got.
+What is asked is as long as the usage that the server reports, as it would be with a provider.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from langgraph.types import RetryPolicy
 from tokentrace_core import Budget, BudgetExceeded, PriceBook, Usage
 from tokentrace_core.store.reader import Reader, Row
 
-from tests.integrations.langchain.agents import GO, Chat, add, adding, agent, asking
+from tests.integrations.langchain.agents import Chat, add, adding, agent, asking
 from tests.integrations.langchain.driving import Driver
 from tests.loopback import LoopbackServer, ToolCall, Turn, TurnUsage
 from tests.loopback.clients import chat_openai
@@ -46,6 +47,16 @@ def budget(price: Decimal) -> Budget:
 
 
 @pytest.fixture
+def question(usage: TurnUsage) -> str:
+    return "go " * (usage.input - 50)
+
+
+@pytest.fixture
+def go(question: str) -> dict[str, Any]:
+    return {"messages": [("user", question)]}
+
+
+@pytest.fixture
 def looping(server: LoopbackServer, usage: TurnUsage) -> LoopbackServer:
     """A model that asks for one more tool call, again and again."""
     server.script(*[adding(1, 2, usage=usage)] * ENOUGH)
@@ -53,9 +64,7 @@ def looping(server: LoopbackServer, usage: TurnUsage) -> LoopbackServer:
 
 
 @pytest.fixture
-def stopped_run(
-    stored: Callable[[], Reader], server: LoopbackServer, price: Decimal
-) -> Callable[..., Row]:
+def stopped_run(stored: Callable[[], Reader], server: LoopbackServer, price: Decimal) -> Callable[..., Row]:
     """The latest run, after checking that it says what a stopped run must say."""
 
     def check(calls: int = 2) -> Row:
@@ -93,16 +102,21 @@ def loop_of(think: Any, **node: Any) -> Any:
 
 def ask(model: Any) -> Callable[[Chat], dict[str, Any]]:
     def think(state: Chat) -> dict[str, Any]:
-        return {"messages": [model.invoke("go")]}
+        return {"messages": [model.invoke(state["messages"])]}
 
     return think
 
 
 def test_p11_an_agent_makes_the_calls_its_budget_pays_for_and_not_one_more(
-    call: Driver, looping: LoopbackServer, config: Any, price: Decimal, stopped_run: Callable[..., Row]
+    go: Any,
+    call: Driver,
+    looping: LoopbackServer,
+    config: Any,
+    price: Decimal,
+    stopped_run: Callable[..., Row],
 ) -> None:
     with pytest.raises(BudgetExceeded, match=r"spent \$0\.\d+ of \$0\.\d+") as stop:
-        call(agent(looping, add), GO, config)
+        call(agent(looping, add), go, config)
     assert (stop.value.scope, stop.value.spent, stop.value.limit) == ("run_usd", 2 * price, 2 * price)
     run = stopped_run()
     assert (run["steps"], run["tool_calls"], run["name"]) == (2, 2, "agent")
@@ -110,26 +124,36 @@ def test_p11_an_agent_makes_the_calls_its_budget_pays_for_and_not_one_more(
 
 @pytest.mark.parametrize("call", ["stream", "astream"], indirect=True)
 def test_p11_the_stop_holds_when_messages_are_streamed(
-    call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
+    go: Any, call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
 ) -> None:
     with pytest.raises(BudgetExceeded):
-        call(agent(looping, add), GO, config, stream_mode="messages")
+        call(agent(looping, add), go, config, stream_mode="messages")
     stopped_run()
 
 
 def test_p11_an_agent_inside_a_tool_spends_from_the_same_budget(
-    call: Driver, server: LoopbackServer, usage: TurnUsage, config: Any, stopped_run: Callable[..., Row]
+    go: Any,
+    call: Driver,
+    server: LoopbackServer,
+    usage: TurnUsage,
+    config: Any,
+    stopped_run: Callable[..., Row],
 ) -> None:
     asks = Turn(tool_calls=(ToolCall("ask", {"question": "how many?"}),), usage=usage)
     server.script(asks, *[adding(1, 2, usage=usage)] * ENOUGH)
     outer = agent(server, asking(agent(server, add, name="inner")), name="outer")
     with pytest.raises(BudgetExceeded):
-        call(outer, GO, config)
+        call(outer, go, config)
     assert stopped_run()["name"] == "outer"
 
 
 def test_p11_a_tool_node_that_turns_errors_into_messages_does_not_keep_the_agent_going(
-    call: Driver, server: LoopbackServer, usage: TurnUsage, config: Any, stopped_run: Callable[..., Row]
+    go: Any,
+    call: Driver,
+    server: LoopbackServer,
+    usage: TurnUsage,
+    config: Any,
+    stopped_run: Callable[..., Row],
 ) -> None:
     asks = Turn(tool_calls=(ToolCall("ask", {"question": "how many?"}),), usage=usage)
     server.script(asks, *[adding(1, 2, usage=usage)] * ENOUGH)
@@ -142,60 +166,60 @@ def test_p11_a_tool_node_that_turns_errors_into_messages_does_not_keep_the_agent
     graph.add_conditional_edges("think", tools_condition)
     graph.add_edge("tools", "think")
     with pytest.raises(BudgetExceeded):
-        call(graph.compile(name="outer"), GO, config)
+        call(graph.compile(name="outer"), go, config)
 
 
 def test_p11_retrying_an_agent_does_not_get_it_another_call(
-    call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
+    go: Any, call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
 ) -> None:
     with pytest.raises(BudgetExceeded):
-        call(agent(looping, add).with_retry(**QUICK_RETRY), GO, config)
+        call(agent(looping, add).with_retry(**QUICK_RETRY), go, config)
     stopped_run()
 
 
 def test_p11_retrying_a_model_does_not_get_it_another_call(
-    call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
+    go: Any, call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
 ) -> None:
     with pytest.raises(BudgetExceeded):
-        call(loop_of(ask(chat_openai(looping).with_retry(**QUICK_RETRY))), GO, config)
+        call(loop_of(ask(chat_openai(looping).with_retry(**QUICK_RETRY))), go, config)
     stopped_run()
 
 
 def test_p11_a_fallback_model_is_refused_too(
-    call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
+    go: Any, call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
 ) -> None:
     model = chat_openai(looping).with_fallbacks([chat_openai(looping, temperature=0)])
     with pytest.raises(BudgetExceeded):
-        call(loop_of(ask(model)), GO, config)
+        call(loop_of(ask(model)), go, config)
     stopped_run()
 
 
 def test_p11_a_fallback_agent_is_refused_too(
-    call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
+    go: Any, call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
 ) -> None:
     with pytest.raises(BudgetExceeded):
-        call(agent(looping, add).with_fallbacks([agent(looping, add, name="second")]), GO, config)
+        call(agent(looping, add).with_fallbacks([agent(looping, add, name="second")]), go, config)
     stopped_run()
 
 
 def test_p11_a_node_with_a_retry_policy_is_not_retried_into_spending(
-    call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
+    go: Any, call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
 ) -> None:
     policy = RetryPolicy(max_attempts=3, initial_interval=0.01, jitter=False)
     with pytest.raises(BudgetExceeded):
-        call(loop_of(ask(chat_openai(looping)), retry_policy=policy), GO, config)
+        call(loop_of(ask(chat_openai(looping)), retry_policy=policy), go, config)
     stopped_run()
 
 
 def test_p11_code_that_swallows_the_stop_gets_no_further_call(
-    call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
+    go: Any, call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
 ) -> None:
     model, swallowed = chat_openai(looping), []
 
     def think_on(state: Chat) -> dict[str, Any]:
         for _ in range(5):
             try:
-                model.invoke("go")
+                model.invoke(state["messages"])
             except Exception as error:
                 swallowed.append(type(error))
         return {"messages": [HumanMessage("gave up")]}
@@ -203,25 +227,25 @@ def test_p11_code_that_swallows_the_stop_gets_no_further_call(
     graph = StateGraph(Chat)
     graph.add_node("think", think_on)
     graph.add_edge(START, "think")
-    call(graph.compile(name="swallowing"), GO, config)
+    call(graph.compile(name="swallowing"), go, config)
     assert swallowed == [BudgetExceeded] * 3
     stopped_run()
 
 
 @pytest.mark.usefixtures("instrumented")
 def test_p11_a_process_wide_handler_stops_agents_that_know_nothing_of_it(
-    call: Driver, looping: LoopbackServer, stopped_run: Callable[..., Row]
+    go: Any, call: Driver, looping: LoopbackServer, stopped_run: Callable[..., Row]
 ) -> None:
     with pytest.raises(BudgetExceeded):
-        call(agent(looping, add), GO)
+        call(agent(looping, add), go)
     stopped_run()
 
 
 def test_p11_each_item_of_a_batch_has_a_budget_of_its_own(
-    server: LoopbackServer, usage: TurnUsage, config: Any, stored: Callable[[], Reader]
+    go: Any, server: LoopbackServer, usage: TurnUsage, config: Any, stored: Callable[[], Reader]
 ) -> None:
     server.answer_with(lambda body: adding(1, 2, usage=usage))
-    results = agent(server, add).batch([GO] * 3, config, return_exceptions=True)
+    results = agent(server, add).batch([go] * 3, config, return_exceptions=True)
     assert [type(result) for result in results] == [BudgetExceeded] * 3
     assert server.count == 6
     runs = stored().runs()
@@ -229,27 +253,32 @@ def test_p11_each_item_of_a_batch_has_a_budget_of_its_own(
 
 
 def test_p12_parallel_branches_cannot_all_spend_the_same_money(
-    call: Driver, server: LoopbackServer, usage: TurnUsage, config: Any, stopped_run: Callable[..., Row]
+    question: str,
+    call: Driver,
+    server: LoopbackServer,
+    usage: TurnUsage,
+    config: Any,
+    stopped_run: Callable[..., Row],
 ) -> None:
     server.answer_with(lambda body: Turn("done", usage=usage, delay=0.05))
-    # As long as the usage that will be reported, so that the reservations are what the calls will cost.
-    model, prompt = chat_openai(server, max_tokens=usage.output), "x " * (usage.input * 2)
+    # With the longest reply known, a reservation is what the call will cost.
+    model, prompt = chat_openai(server, max_tokens=usage.output), "x" * (usage.input * 4)
     graph = StateGraph(Chat)
     for number in range(10):
         graph.add_node(f"branch{number}", lambda state: {"messages": [model.invoke(prompt)]})
         graph.add_edge(START, f"branch{number}")
     with pytest.raises(BudgetExceeded):
-        call(graph.compile(name="parallel"), GO, config)
+        call(graph.compile(name="parallel"), {"messages": []}, config)
     stopped_run()
 
 
 @pytest.mark.parametrize("usage", [TurnUsage(100, 20)])
 @pytest.mark.parametrize("budget", [Budget(steps=2)])
 def test_p11_a_limit_of_steps_stops_the_third(
-    call: Driver, looping: LoopbackServer, config: Any, stored: Callable[[], Reader]
+    go: Any, call: Driver, looping: LoopbackServer, config: Any, stored: Callable[[], Reader]
 ) -> None:
     with pytest.raises(BudgetExceeded, match="2 of 2 steps") as stop:
-        call(agent(looping, add), GO, config)
+        call(agent(looping, add), go, config)
     assert (stop.value.scope, stop.value.spent, stop.value.limit) == ("steps", 2, 2)
     assert looping.count == 2
     run = stored().run("last")
@@ -259,18 +288,18 @@ def test_p11_a_limit_of_steps_stops_the_third(
 @pytest.mark.parametrize("usage", [TurnUsage(100, 20)])
 @pytest.mark.parametrize("budget", [Budget(run_usd=0)])
 def test_p11_with_nothing_to_spend_nothing_is_sent(
-    call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
+    go: Any, call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
 ) -> None:
     with pytest.raises(BudgetExceeded, match="nothing is left"):
-        call(agent(looping, add), GO, config)
+        call(agent(looping, add), go, config)
     stopped_run(calls=0)
 
 
 @pytest.mark.parametrize("usage", [TurnUsage(100, 20)])
 @pytest.mark.parametrize("budget", [Budget(run_usd=0)])
 def test_p11_a_model_called_without_an_agent_is_refused_too(
-    call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
+    question: str, call: Driver, looping: LoopbackServer, config: Any, stopped_run: Callable[..., Row]
 ) -> None:
     with pytest.raises(BudgetExceeded):
-        call(chat_openai(looping), "go", config)
+        call(chat_openai(looping), question, config)
     stopped_run(calls=0)

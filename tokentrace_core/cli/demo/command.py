@@ -20,11 +20,12 @@ from tokentrace_core.cli import main
 from tokentrace_core.cli.demo.scenarios import SCENARIOS, SYSTEM_PROMPT, Mind, Scenario, usage_of
 from tokentrace_core.cli.demo.workspace import Workspace
 from tokentrace_core.cli.document import tree_document
+from tokentrace_core.cli.nodes import RunNode
 from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json
 from tokentrace_core.cli.render import print_run
 from tokentrace_core.cli.text import clean
-from tokentrace_core.cli.tree import RunNode, read_tree
+from tokentrace_core.cli.tree import read_tree
 from tokentrace_core.errors import BudgetExceeded, MissingExtra, TokentraceError
 from tokentrace_core.store.reader import Reader
 from tokentrace_core.tracer import Tracer
