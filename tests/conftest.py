@@ -8,23 +8,22 @@ from pathlib import Path
 
 import pytest
 from pytest_socket import socket_allow_hosts
-from tokentrace_core import Tracer
-from tokentrace_core.store.reader import Reader
 
 from tests.loopback import fixtures
+from tokentrace_core import Tracer
+from tokentrace_core.store.reader import Reader
 
 server = fixtures.server
 
 
 @pytest.fixture(autouse=True)
-def _no_network_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_network_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but loopback can be reached, and clients get keys that no provider would take."""
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.setenv(name, "test-key")
     for name in ("TOKENTRACE_DB", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    yield
 
 
 @pytest.fixture

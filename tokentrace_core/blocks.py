@@ -39,6 +39,10 @@ class Block:
         self._tracer = tracer
         self._recorder = tracer.recorder
         self._parent = parent
+        self._reset()
+
+    def _reset(self) -> None:
+        """Be a block that has not begun: each time it does is a span of its own."""
         self.key: Hashable = object()
 
     def begin(self) -> None:
@@ -115,9 +119,9 @@ class RunBlock(Block):
         super().__init__(tracer)
         self._name = name
         self._facts = facts
-        self._reset()
 
     def _reset(self) -> None:
+        super()._reset()
         self.span: Run | None = None
         """The run's record; for a nested agent, of the whole run."""
         self._output: Any = None
@@ -199,9 +203,9 @@ class StepBlock(Block):
     def __init__(self, tracer: Tracer, name: str | None, parent: Hashable | None = None) -> None:
         super().__init__(tracer, parent)
         self._name = name
-        self._reset()
 
     def _reset(self) -> None:
+        super()._reset()
         self.span: Step | None = None
         self._reasoning: str | None = None
 
@@ -239,9 +243,9 @@ class LLMBlock(Block):
         super().__init__(tracer, parent)
         self._model = model
         self._request = request
-        self._reset()
 
     def _reset(self) -> None:
+        super()._reset()
         self.span: LLMCall | None = None
         self._reply: Any = None
         self._stream: StreamedReply | None = None
@@ -326,9 +330,9 @@ class ToolBlock(Block):
         self._name = name
         self._arguments = arguments
         self._facts = facts
-        self._reset()
 
     def _reset(self) -> None:
+        super()._reset()
         self.span: ToolCall | None = None
         self._result: Any = None
         self._ending: dict[str, Any] = {}

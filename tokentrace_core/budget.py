@@ -6,9 +6,9 @@ does not fit, `BudgetExceeded` is raised before anything is sent, and from then 
 further call in it is refused, because code that swallows the exception must not get a second chance.
 
 What a call will cost is a guess, and it is used twice with different care. To *refuse* a call, only what is
-sure counts: its prompt (as if all that was sent before came from the cache) and a reply as long as this
-run's replies have been. To *reserve* for it, the full prompt and a usual reply count. So a limit is never
-exceeded by more than the guess about the calls in flight is wrong.
+sure counts: its prompt (as if all that was sent before came from the cache) and the shortest reply this run
+has seen. To *reserve* for it, the full prompt and a usual reply count. So a limit is never exceeded by more
+than the guess about the calls in flight is wrong.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ from tokentrace_core.usage import Usage
 __all__ = ["Account", "Budget", "BudgetExceeded", "Request", "Reservation"]
 
 OnUnpriced = Literal["assume", "block", "allow"]
+
+#: Hardly any text has fewer tokens than this many bytes each.
+_MOST_BYTES_PER_TOKEN = 6
 
 #: What a budget assumes of a model that no price list knows, dearer than most. Never recorded as a cost.
 ASSUMED_PRICE = ModelPrice(input=15, output=75)
@@ -74,10 +77,10 @@ class Request(NamedTuple):
 
     model: str | None
     provider: str | None
-    prompt_bytes: int
-    """UTF-8 bytes of messages and tool definitions."""
-    sent_bytes: int
-    """How many of them this agent has sent before: what a provider's cache may hold."""
+    sent_tokens: int
+    """Prompt tokens that this agent has sent before: what a provider's cache may hold."""
+    new_bytes: int
+    """UTF-8 bytes of what it has not sent before."""
     max_tokens: int | None
     steps: int
     """Steps the run will have with this call."""
@@ -98,22 +101,17 @@ class _Rates(NamedTuple):
     output: float
 
 
-class _Experience(Struct):
-    """What this run's calls to one model have taught about its next."""
+class _Replies(Struct):
+    """How long this run's replies from one model have been, in tokens."""
 
-    replies: int = 0
-    reply_tokens: int = 0
-    prompt_tokens: int = 0
-    guessed_prompt_tokens: int = 0
+    count: int = 0
+    total: int = 0
+    shortest: int = 0
 
-    @property
-    def mean_reply(self) -> float | None:
-        return self.reply_tokens / self.replies if self.replies else None
-
-    @property
-    def tokens_per_guessed(self) -> float:
-        """How far the bytes rule is off for this run's kind of text."""
-        return self.prompt_tokens / self.guessed_prompt_tokens if self.guessed_prompt_tokens else 1.0
+    def add(self, tokens: int) -> None:
+        self.shortest = min(self.shortest, tokens) if self.count else tokens
+        self.count += 1
+        self.total += tokens
 
 
 class Account:
@@ -125,7 +123,7 @@ class Account:
         self._spent = 0
         self._reserved = 0
         self._warned: set[str] = set()
-        self._experience: dict[str | None, _Experience] = {}
+        self._replies: dict[str | None, _Replies] = {}
         self._rates: dict[tuple[str | None, str | None], _Rates | None] = {}
         self.stopped: BudgetExceeded | None = None
         """The refusal that stopped this run, if one did."""
@@ -146,7 +144,7 @@ class Account:
         """The call is over: what it really used and cost replaces the guess. None: no price is known."""
         self.release(reservation)
         if usage is not None:
-            self._learn(reservation.request, usage)
+            self._replies.setdefault(reservation.request.model, _Replies()).add(usage.output_tokens)
             if nano_usd is None and self._budget.on_unpriced == "assume":
                 nano_usd = to_nano(ASSUMED_PRICE.dollars(usage))
         self._spent += nano_usd or 0
@@ -224,30 +222,22 @@ class Account:
         """What the call costs at the very least, by what this run has shown so far."""
         if rates is None:
             return 0
-        seen = self._experience.get(request.model, _Experience())
-        new = estimate_tokens(request.prompt_bytes - request.sent_bytes)
-        sent = estimate_tokens(request.sent_bytes)
-        prompt = (new * rates.input + sent * rates.cache_read) * seen.tokens_per_guessed
-        return int(prompt + (seen.mean_reply or 0) * rates.output)
+        new = request.new_bytes / _MOST_BYTES_PER_TOKEN
+        shortest = self._replies.get(request.model, _Replies()).shortest
+        return int(new * rates.input + request.sent_tokens * rates.cache_read + shortest * rates.output)
 
     def _expected(self, request: Request) -> int:
         """What the call will probably cost."""
         rates = self._rates_of(request)
         if rates is None:
             return 0
-        seen = self._experience.get(request.model, _Experience())
-        reply = seen.mean_reply
-        if reply is None:
+        replies = self._replies.get(request.model, _Replies())
+        if replies.count:
+            reply = replies.total / replies.count
+        else:
             reply = min(EXPECTED_REPLY_TOKENS, request.max_tokens or EXPECTED_REPLY_TOKENS)
-        prompt = estimate_tokens(request.prompt_bytes) * seen.tokens_per_guessed
+        prompt = request.sent_tokens + estimate_tokens(request.new_bytes)
         return int(prompt * rates.input + reply * rates.output)
-
-    def _learn(self, request: Request, usage: Usage) -> None:
-        seen = self._experience.setdefault(request.model, _Experience())
-        seen.replies += 1
-        seen.reply_tokens += usage.output_tokens
-        seen.prompt_tokens += usage.input_tokens
-        seen.guessed_prompt_tokens += estimate_tokens(request.prompt_bytes)
 
     def _rates_of(self, request: Request) -> _Rates | None:
         """Rates of the model; the assumed ones, or None, if it has no price."""

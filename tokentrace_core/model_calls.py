@@ -10,7 +10,7 @@ from tokentrace_core.accounting import charge, estimated_usage, price_of, write_
 from tokentrace_core.budget import Request
 from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.open_spans import Node, OpenRun
-from tokentrace_core.pricing import PriceBook
+from tokentrace_core.pricing import PriceBook, estimate_tokens
 from tokentrace_core.prompts import Message, Sent, ToMessage
 from tokentrace_core.sealing import Sealer
 from tokentrace_core.shield import log_once
@@ -34,17 +34,20 @@ def begin(
     sent, shared = _prompt(node, messages, to_message)
     call.prompt = sent.leaf if sent else None
     outer = node.enclosing_llm()
-    if outer is not None:
-        outer.wraps = call.id  # the inner call is the one that is charged
+    step = node.fixed_step or (outer.step if outer else None)
+    if outer is not None and outer.reservation is not None:
+        node.reservation, outer.reservation = outer.reservation, None
     elif run.account is not None:
         try:
-            node.reservation = run.account.reserve(_request(node, call, sent, shared))
+            node.reservation = run.account.reserve(_request(node, call, sent, shared, step is None))
         except BudgetExceeded as refusal:
             _record_refusal(node, call, refusal, sealer, events)
             return refusal
         warn(run, events)
+    if outer is not None:
+        outer.wraps = call.id  # the inner call is the one that is charged
     node.sent = loop.sent = sent
-    step = node.fixed_step or (outer.step if outer else None)
+    loop.last_input_tokens = None
     step = step or steps.new_step(run, loop, step_name, events)
     node.span, node.step, call.step_id = call, step, step.span.id
     step.calls += 1
@@ -69,6 +72,13 @@ def take_output(node: Node, call: LLMCall, output: Any, to_message: ToMessage) -
     return message
 
 
+def note_report(node: Node, usage: Usage) -> None:
+    """A piece of a stream reports usage. Most do so once; who counts the prompt again tells the sum so far."""
+    if usage.input_tokens:
+        node.reported_again = node.reported is not None
+        node.reported = usage
+
+
 def settle(
     node: Node,
     call: LLMCall,
@@ -81,6 +91,8 @@ def settle(
     billed: bool = True,
 ) -> None:
     """Usage, price, budget and totals of a call that is over. Not `billed`: the provider refused it."""
+    if node.reported_again:
+        usage = node.reported
     if node.wraps is not None:
         call.attributes["wraps"] = node.wraps
         usage, billed = None, False
@@ -94,6 +106,8 @@ def settle(
     charge(node, price.nano_usd or 0)
     if node.wraps is None:
         node.run.add_totals(call)
+    if usage is not None and not cached and node.sent is node.loop.sent:
+        node.loop.last_input_tokens = usage.input_tokens
     _notice_latency(node, call)
     warn(node.run, events)
 
@@ -115,17 +129,22 @@ def _prompt(node: Node, messages: Sequence[Any], to_message: ToMessage) -> tuple
         return None, 0
 
 
-def _request(node: Node, call: LLMCall, sent: Sent | None, shared: int) -> Request:
+def _request(node: Node, call: LLMCall, sent: Sent | None, shared: int, new_step: bool) -> Request:
+    """What the budget is asked about: what this agent has sent before, and what is new in this prompt."""
+    loop = node.loop
     tools = call.tools.size if call.tools else 0
-    sent_before = sent.nodes[shared - 1].size if sent and shared else 0
+    prompt_bytes = (sent.leaf.size if sent else 0) + tools
+    sent_bytes = sent.nodes[shared - 1].size + tools if sent and shared else 0
+    goes_on = loop.sent is not None and shared == len(loop.sent.nodes)
+    counted = loop.last_input_tokens if goes_on else None
     max_tokens = call.params.get("max_tokens")
     return Request(
         model=call.model,
         provider=call.provider,
-        prompt_bytes=(sent.leaf.size if sent else 0) + tools,
-        sent_bytes=sent_before + (tools if shared else 0),
+        sent_tokens=estimate_tokens(sent_bytes) if counted is None else counted,
+        new_bytes=prompt_bytes - sent_bytes,
         max_tokens=max_tokens if isinstance(max_tokens, int) and max_tokens > 0 else None,
-        steps=node.run.root.steps + (node.fixed_step is None),
+        steps=node.run.root.steps + new_step,
     )
 
 
@@ -134,11 +153,11 @@ def _record_refusal(
 ) -> None:
     """Keep the refused call in the record: once, however often it is retried."""
     run, loop = node.run, node.loop
-    if loop.refused is not None:
-        call = loop.refused
+    if run.refused is not None:
+        call = run.refused
         call.attributes["attempts"] = call.attributes.get("attempts", 1) + 1
     else:
-        loop.refused = call
+        run.refused = call
         run.root.refused_calls += 1
         step = node.fixed_step or loop.step or node.step
         call.step_id = step.span.id if step else None

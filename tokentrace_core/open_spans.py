@@ -7,6 +7,7 @@ run: when the run ends, they go together.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Hashable
@@ -16,6 +17,7 @@ from tokentrace_core.budget import Account, Reservation
 from tokentrace_core.ids import Clock
 from tokentrace_core.prompts import PromptHistory, Sent
 from tokentrace_core.spans import LLMCall, Run, Step, ToolCall
+from tokentrace_core.usage import Usage
 
 #: Finished parts of a run stay known for late children; this many, so that a run of any length stays bounded.
 _REMEMBERED_PARTS = 512
@@ -27,10 +29,10 @@ class Loop:
     __slots__ = (
         "agent",
         "cost_nano_usd",
+        "last_input_tokens",
         "last_latency_us",
         "parent",
         "parent_call_id",
-        "refused",
         "sent",
         "step",
         "steps",
@@ -48,9 +50,9 @@ class Loop:
         self.sent: Sent | None = None
         """The latest prompt."""
         self.cost_nano_usd = 0
+        self.last_input_tokens: int | None = None
+        """What the provider counted in `sent`."""
         self.last_latency_us: int | None = None
-        self.refused: LLMCall | None = None
-        """The call a budget refused; retries of it are not recorded again."""
 
 
 class OpenStep:
@@ -88,6 +90,8 @@ class Node:
         "name",
         "opened",
         "parent",
+        "reported",
+        "reported_again",
         "reservation",
         "run",
         "sent",
@@ -119,6 +123,10 @@ class Node:
         self.closed = False
         self.reservation: Reservation | None = None
         self.sent: Sent | None = None
+        self.reported: Usage | None = None
+        """The last piece of a stream that counted the prompt."""
+        self.reported_again = False
+        """More than one piece did: each tells all that was used so far."""
         self.wraps: str | None = None
         """The LLM call inside this one: the inner one is charged."""
 
@@ -136,6 +144,12 @@ class Node:
         if self._loop is None and isinstance(self.span, ToolCall):
             return self.own_loop()
         return self._loop or self.loop
+
+    def is_within(self, other: Node) -> bool:
+        node: Node | None = self
+        while node is not None and node.depth > other.depth:
+            node = node.parent
+        return node is other
 
     def enclosing_llm(self) -> Node | None:
         node = self.parent
@@ -158,6 +172,8 @@ class OpenRun:
         "implicit",
         "loop",
         "nodes",
+        "pid",
+        "refused",
         "resumable",
         "root",
         "steps",
@@ -173,6 +189,7 @@ class OpenRun:
         self.history = history
         self.implicit = implicit
         """Opened for a call that came without a run; ends with it."""
+        self.pid = os.getpid()
         self.clock = Clock()
         self.loop = Loop(span.name)
         self.nodes: dict[Hashable, Node] = {}
@@ -183,6 +200,8 @@ class OpenRun:
         self.waiting_for: Any = None
         """What a human is asked, once the run has begun to wait."""
         self.resumable = False
+        self.refused: LLMCall | None = None
+        """The call that a budget refused; from then on all are, and those are attempts at the same."""
         self.touched = time.monotonic()
         self._finished: deque[Hashable] = deque()
 
@@ -195,6 +214,11 @@ class OpenRun:
         root.output_tokens += call.output_tokens or 0
         root.unpriced_calls += call.cost_status == "unpriced"
         root.estimated_calls += call.usage_source == "estimated"
+
+    def forget_parts(self) -> None:
+        self.nodes.clear()
+        self.asked.clear()
+        self._finished.clear()
 
     def finish(self, node: Node) -> Hashable | None:
         """Mark a node done; gives back the key of one that is old enough to forget."""

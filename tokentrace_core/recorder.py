@@ -15,8 +15,10 @@ Before a model call the budget is asked; only there `BudgetExceeded` is raised, 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal
@@ -71,10 +73,12 @@ class Recorder:
             self.prices,
             budget,
             {"project": project, "environment": environment},
+            give_up=self._abandon,
             idle_s=idle_s,
             open_runs=open_runs,
         )
         self._lock = threading.RLock()
+        _recorders.add(self)
         self._early_ends: OrderedDict[Hashable, Callable[[Node], list[Event]]] = OrderedDict()
 
     # ── runs and their parts ─────────────────────────────────────────────────────────────────────────
@@ -95,7 +99,7 @@ class Recorder:
         session that stopped goes on.
         """
         with self._lock:
-            events = self._give_up_idle_runs()
+            events: list[Event] = []
             run = self._open_run(key, name, session, resume, facts, events)
             events += self._early_end(key)
         self._tell(events)
@@ -115,6 +119,8 @@ class Recorder:
             if key not in self._runs.nodes:
                 if in_loop:
                     above.own_loop()
+                else:
+                    above = self._runs.place(parent) or above
                 self._runs.add(Node(key, above.run, above, self._sealer.name(name)))
             return True
 
@@ -122,7 +128,7 @@ class Recorder:
         """A part opened with `nest` is over. False if the key is a run's own, which has to be closed."""
         with self._lock:
             node = self._runs.nodes.get(key)
-            if node is not None and node.parent is not None and not node.closed:
+            if node is not None and node.parent is not None and node.span is None and not node.closed:
                 self._runs.finish(node)
             return node is None or node.parent is not None
 
@@ -171,9 +177,13 @@ class Recorder:
 
     # ── steps of the user's own code ─────────────────────────────────────────────────────────────────
 
-    def open_step(self, key: Hashable, name: str | None = None, *, parent: Hashable | None = None) -> Step:
-        """The user's own code begins a step; calls inside it belong to it."""
+    def open_step(
+        self, key: Hashable, name: str | None = None, *, parent: Hashable | None = None
+    ) -> Step | None:
+        """The user's own code begins a step; calls inside it belong to it. None if this key is already known."""
         with self._lock:
+            if key in self._runs.nodes:
+                return None
             events: list[Event] = []
             node = self._runs.below(key, parent, name or "step", events)
             step = steps.new_step(node.run, node.loop, self._sealer.name(name), events, explicit=True)
@@ -186,8 +196,9 @@ class Recorder:
         """The step is over. `reasoning`: the model's summary of why it did what it did."""
 
         def close(node: Node) -> list[Event]:
-            if node.step is not None:
-                node.step.span.reasoning = self._sealer.seal(reasoning)
+            if not isinstance(node.span, Step):
+                return []
+            node.span.reasoning = self._sealer.seal(reasoning)
             return self._close_step(node, None)
 
         self._end(key, close)
@@ -233,19 +244,22 @@ class Recorder:
             if refusal is None:
                 events += self._early_end(key)
             else:
-                self._runs.finish(node)
+                self._runs.drop(node)  # not known: asked again under this key, it is refused again
                 events += self._end_implicit_run(node, call)
         self._tell(events)
         if refusal is not None:
             raise refusal
         return call
 
-    def first_token(self, key: Hashable) -> None:
-        """The first piece of the answer arrived; later ones change nothing."""
+    def first_token(self, key: Hashable, *, usage: Usage | None = None) -> None:
+        """A piece of the answer arrived; only the first one's time is kept. `usage`: what this piece reports."""
         node = self._runs.nodes.get(key)
-        if node is None or not isinstance(node.span, LLMCall) or node.span.first_token_ms is not None:
+        if node is None or not isinstance(node.span, LLMCall):
             return
-        node.span.first_token_ms = round((time.perf_counter_ns() - node.opened) / 1e6, 3)
+        if usage is not None:
+            model_calls.note_report(node, usage)
+        if node.span.first_token_ms is None:
+            node.span.first_token_ms = round((time.perf_counter_ns() - node.opened) / 1e6, 3)
 
     def close_llm(
         self,
@@ -449,7 +463,7 @@ class Recorder:
         node = self._runs.nodes[key]
         if node.closed:
             return []
-        node.run.touched = time.monotonic()
+        self._runs.touch(node.run)
         return close(node)
 
     def _end_call(
@@ -494,6 +508,8 @@ class Recorder:
         return events
 
     def _close_part(self, node: Node, output: Any, error: BaseException | None) -> list[Event]:
+        if node.span is not None:
+            return []  # a call or a step, which ends by its own verb
         if node.parent is not None:
             self._runs.finish(node)
             return []
@@ -533,9 +549,6 @@ class Recorder:
         self._runs.forget(run)
         return [*events, (signals.run_ended, {"run": run.root})]
 
-    def _give_up_idle_runs(self) -> list[Event]:
-        return [event for run in self._runs.idle_ones() for event in self._abandon(run)]
-
     def _blame(self, span: Span, error: BaseException) -> None:
         """An error is told; being called off is none."""
         if status_of(error) != "cancelled":
@@ -547,3 +560,16 @@ class Recorder:
         """Announce outside the lock: a slow receiver must not hold up other threads."""
         for signal, fact in events:
             signals.emit(signal, self, **fact)
+
+
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def _forget_locks_of_parent() -> None:
+    """Another thread of the parent may have held them; here nobody would ever let go."""
+    for recorder in list(_recorders):
+        recorder._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks_of_parent)

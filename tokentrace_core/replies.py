@@ -44,7 +44,7 @@ class StreamedReply:
 
     def __init__(self) -> None:
         self._text: list[str] = []
-        self._tools: dict[Any, dict[str, str]] = {}
+        self._tools: dict[str, dict[str, str]] = {}
         self._usage: dict[str, Any] = {}
         self._convention = "openai"
         self._facts: dict[str, str] = {}
@@ -89,16 +89,16 @@ class StreamedReply:
             self._note(stop_reason=choice.get("finish_reason"))
             delta = choice.get("delta")
             if isinstance(delta, Mapping):
-                self._text.append(delta.get("content") or "")
+                self._text.append(_text(delta.get("content")) or "")
                 for call in _mappings(delta.get("tool_calls")):
-                    function = call.get("function") or {}
+                    function = _mapping(call.get("function")) or {}
                     self._tool(
                         call.get("index"), call.get("id"), function.get("name"), function.get("arguments")
                     )
 
     def _feed_responses(self, kind: str, data: Mapping[str, Any]) -> None:
         if kind == "response.output_text.delta":
-            self._text.append(data.get("delta") or "")
+            self._text.append(_text(data.get("delta")) or "")
         elif isinstance(data.get("response"), Mapping) and kind in (
             "response.completed",
             "response.incomplete",
@@ -122,12 +122,12 @@ class StreamedReply:
         if isinstance(delta, Mapping):
             self._note(stop_reason=delta.get("stop_reason"))
             if delta.get("type") == "text_delta":
-                self._text.append(delta.get("text") or "")
+                self._text.append(_text(delta.get("text")) or "")
             elif delta.get("type") == "input_json_delta":
                 self._tool(data.get("index"), None, None, delta.get("partial_json"))
 
     def _tool(self, index: Any, call_id: Any, name: Any, arguments: Any) -> None:
-        call = self._tools.setdefault(index, {"id": "", "name": "", "arguments": ""})
+        call = self._tools.setdefault(str(index), {"id": "", "name": "", "arguments": ""})
         call["id"] = call["id"] or _text(call_id) or ""
         call["name"] = call["name"] or _text(name) or ""
         call["arguments"] += _text(arguments) or ""
@@ -141,7 +141,7 @@ def _read_chat(data: Mapping[str, Any]) -> Reply:
     message = choice.get("message") if isinstance(choice.get("message"), Mapping) else {}
     calls = []
     for call in _mappings((message or {}).get("tool_calls")):
-        function = call.get("function") or {}
+        function = _mapping(call.get("function")) or {}
         calls.append(
             {
                 "id": call.get("id"),
@@ -169,7 +169,7 @@ def _read_responses(data: Mapping[str, Any]) -> Reply:
                     "arguments": _arguments(item.get("arguments")),
                 }
             )
-        texts += [part.get("text") or "" for part in _mappings(item.get("content"))]
+        texts += [_text(part.get("text")) or "" for part in _mappings(item.get("content"))]
     return Reply(
         message=_assistant("".join(texts), calls),
         usage=read_usage("openai", _mapping(data.get("usage"))),
@@ -183,7 +183,7 @@ def _read_anthropic(data: Mapping[str, Any]) -> Reply:
     blocks = _mappings(data.get("content"))
     return Reply(
         message=_assistant(
-            "".join(block.get("text") or "" for block in blocks if block.get("type") == "text"),
+            "".join(_text(block.get("text")) or "" for block in blocks if block.get("type") == "text"),
             [
                 {"id": block.get("id"), "name": block.get("name"), "arguments": block.get("input")}
                 for block in blocks
@@ -233,7 +233,7 @@ def _arguments(text: Any) -> Any:
         return text
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError):
         return text
 
 

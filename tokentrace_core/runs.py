@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from itertools import islice, takewhile
 from typing import Any
 
 from tokentrace_core import context, signals
@@ -37,6 +39,7 @@ class OpenRuns:
         budget: Budget | None,
         written_on_all: Mapping[str, str | None],
         *,
+        give_up: Callable[[OpenRun], list[Event]],
         idle_s: float,
         open_runs: int,
     ) -> None:
@@ -48,6 +51,7 @@ class OpenRuns:
         self._prices = prices
         self._budget = budget
         self._written_on_all = written_on_all
+        self._give_up = give_up
         self._idle_s = idle_s
         self._open_runs = open_runs
         self._runs: OrderedDict[str, OpenRun] = OrderedDict()
@@ -58,21 +62,24 @@ class OpenRuns:
 
     def here(self) -> Node | None:
         """The innermost open part that the calling code runs in, by our own blocks and the frameworks' notes."""
-        keys: list[Hashable | None] = [
-            next((key for key in context.keys_of(self._owner) if key in self.nodes), None)
-        ]
+        ours = (self.nodes.get(key) for key in context.keys_of(self._owner))
+        found = [next((node for node in ours if node is not None and not node.closed), None)]
         for locator in self.locators:
             try:
-                keys.append(locator())
+                found.append(self.nodes.get(locator()))
             except Exception as error:
                 log_once("a locator failed", error)
-        found = [node for key in keys if key is not None and (node := self.nodes.get(key))]
-        return max((node for node in found if not node.closed), key=lambda node: node.depth, default=None)
+        still_open = (node for node in found if node is not None and not node.closed)
+        return max(still_open, key=lambda node: node.depth, default=None)
+
+    def place(self, parent: Hashable | None) -> Node | None:
+        """Where a part of this parent begins: in it, or further in, where the calling code has got to by now."""
+        above, here = self.nodes.get(parent) if parent is not None else None, self.here()
+        return here if above is None or (here is not None and here.is_within(above)) else above
 
     def below(self, key: Hashable, parent: Hashable | None, name: str, events: list[Event]) -> Node:
         """A new node under its parent, else where the calling code is, else in a run of its own."""
-        above = self.nodes.get(parent) if parent is not None else None
-        above = above or self.here()
+        above = self.place(parent)
         if above is None:
             above = self.open(("run of", key), name, {}, events, implicit=True)
         return self.add(Node(key, above.run, above, name))
@@ -80,14 +87,23 @@ class OpenRuns:
     def add(self, node: Node) -> Node:
         self.nodes[node.key] = node
         node.run.nodes[node.key] = node
-        node.run.touched = time.monotonic()
+        self.touch(node.run)
         return node
+
+    def touch(self, run: OpenRun) -> None:
+        """Something happened in it: of all runs it is the last to be given up."""
+        run.touched = time.monotonic()
+        self._runs.move_to_end(run.root.id)
 
     def finish(self, node: Node) -> None:
         """The node is over; late children still find it for a while."""
         forgotten = node.run.finish(node)
         if forgotten is not None:
             self.nodes.pop(forgotten, None)
+
+    def drop(self, node: Node) -> None:
+        """The node never began."""
+        del self.nodes[node.key], node.run.nodes[node.key]
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -101,6 +117,8 @@ class OpenRuns:
         implicit: bool = False,
     ) -> Node:
         """A new run, and the node that stands for it."""
+        for idle in self._idle_ones():
+            events += self._give_up(idle)
         seal, ambient = self._sealer, context.current_session()
         run_id = new_run_id()
         session, user = facts.get("session"), facts.get("user")
@@ -198,25 +216,21 @@ class OpenRuns:
         """Free what a run under way holds."""
         for key in run.nodes:
             self.nodes.pop(key, None)
-        run.nodes.clear()
-        run.asked.clear()
+        run.forget_parts()
         run.history = self._history()
         run.loop.sent = run.loop.step = None
         self._runs.pop(run.root.id, None)
 
     def open_ones(self) -> list[OpenRun]:
-        return list(self._runs.values())
+        """Runs that this process has opened; what a fork inherited is its parent's to end."""
+        return [run for run in self._runs.values() if run.pid == os.getpid()]
 
-    def idle_ones(self) -> list[OpenRun]:
-        """Runs silent for so long, or so many, that they must be given up."""
-        if not self._runs:
-            return []
+    def _idle_ones(self) -> list[OpenRun]:
+        """Runs silent for so long, or so many, that they must be given up before one more is opened."""
         horizon = time.monotonic() - self._idle_s
-        if len(self._runs) < self._open_runs and next(iter(self._runs.values())).touched >= horizon:
-            return []
-        by_age = sorted(self._runs.values(), key=lambda run: run.touched)
-        surplus = max(len(by_age) - self._open_runs + 1, 0)
-        return by_age[:surplus] + [run for run in by_age[surplus:] if run.touched < horizon]
+        by_silence = iter(self._runs.values())
+        surplus = list(islice(by_silence, max(len(self._runs) - self._open_runs + 1, 0)))
+        return [*surplus, *takewhile(lambda run: run.touched < horizon, by_silence)]
 
     def _account(self) -> Account | None:
         return None if self._budget is None else Account(self._budget, self._prices)

@@ -45,7 +45,8 @@ def step_of_tool(node: Node, tool_call_id: str | None, events: list[Event]) -> O
     if asked_by is not None:
         asked_by.asked.discard(tool_call_id or "")
         return asked_by
-    under_way = node.fixed_step or node.loop.step or node.step
+    latest = node.loop.step if node.loop.step and not node.loop.step.ended else None
+    under_way = node.fixed_step or latest or node.step
     return under_way or new_step(node.run, node.loop, None, events)
 
 

@@ -17,7 +17,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import StructuredTool, ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from tokentrace_core import MissingExtra, Tracer
+from tokentrace_core import MissingExtra, TokentraceError, Tracer
 from tokentrace_langchain.handler import TokentraceHandler
 from tokentrace_langchain.mapping import to_message
 
@@ -84,7 +84,7 @@ def run_agent(
     except ImportError as error:
         raise MissingExtra("the demo", "langchain", "demo") from error
     agent: Runnable[Any, Any] = create_agent(
-        model or ScriptedChatModel(answer=answer),
+        _real(model) if model else ScriptedChatModel(answer=answer),
         [_as_tool(tool) for tool in tools],
         system_prompt=system_prompt,
         name="librarian",
@@ -100,6 +100,17 @@ def run_agent(
         },
     )
     return str(state["messages"][-1].text)
+
+
+def _real(model: str) -> BaseChatModel:
+    """The model by its name; what is wrong with the name, or with the installation, as one sentence."""
+    from langchain.chat_models import init_chat_model
+
+    try:
+        return init_chat_model(model)
+    except Exception as error:
+        why = str(error).split("\n")[0]
+        raise TokentraceError(f"--model {model} cannot be used: {why}") from error
 
 
 def _as_tool(function: Callable[..., str]) -> StructuredTool:

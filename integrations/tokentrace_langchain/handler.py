@@ -7,6 +7,7 @@ no hop to another thread. Hence every method is shielded: only `BudgetExceeded` 
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any, Literal
 from uuid import UUID
 
@@ -18,6 +19,11 @@ from tokentrace_core.shield import shielded
 from tokentrace_langchain import mapping
 
 Kind = Literal["chat", "completion"]
+
+
+#: The model call that this code is making. LangChain notes in which chain or tool code runs, but not that a model
+#: asks another one. From the first token on it is over, as then the code that listens runs too.
+_asking: ContextVar[UUID | None] = ContextVar("tokentrace_langchain_asking", default=None)
 
 
 def current_run_id() -> UUID | None:
@@ -39,9 +45,13 @@ class TokentraceHandler(BaseCallbackHandler):
 
     def __init__(self, tracer: Tracer | None = None) -> None:
         super().__init__()
-        self.tracer = tracer or default_tracer()
-        self._recorder = self.tracer.recorder
-        self._recorder.add_locator(current_run_id)
+        self._use(tracer or default_tracer())
+
+    def _use(self, tracer: Tracer) -> None:
+        self.tracer = tracer
+        self._recorder = tracer.recorder
+        for locator in (current_run_id, _asking.get):
+            self._recorder.add_locator(locator)
 
     # ── chains: only their links matter, and the outermost is the run ────────────────────────────────
 
@@ -99,7 +109,8 @@ class TokentraceHandler(BaseCallbackHandler):
 
     @shielded
     def on_llm_new_token(self, token: Any, *, run_id: UUID, **event: Any) -> None:
-        self._recorder.first_token(run_id)
+        _asking.set(None)
+        self._recorder.first_token(run_id, usage=mapping.usage_of_piece(event.get("chunk")))
 
     @shielded
     def on_llm_end(self, response: Any, *, run_id: UUID, **event: Any) -> None:
@@ -195,6 +206,8 @@ class TokentraceHandler(BaseCallbackHandler):
             to_message=mapping.to_message,
             **mapping.request_of(event.get("metadata"), event.get("invocation_params")),
         )
+        # Prompts of one batch all begin before the first is sent: none is inside another.
+        _asking.set(run_id if event.get("batch_size", 1) == 1 else None)
 
     def _fail(self, run_id: UUID, error: BaseException) -> None:
         if not mapping.is_control_flow(error):

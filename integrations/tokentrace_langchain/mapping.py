@@ -135,6 +135,11 @@ def broken_reply_of(response: Any) -> Reply:
     return reply if arrived else reply._replace(output=None)
 
 
+def usage_of_piece(chunk: Any) -> Usage | None:
+    """What one piece of a stream reports; most report nothing."""
+    return read_usage("langchain", getattr(getattr(chunk, "message", None), "usage_metadata", None))
+
+
 def _first_generation(response: Any) -> Any:
     if not isinstance(response, LLMResult) or not response.generations or not response.generations[0]:
         return None

@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.tracers.context import register_configure_hook
 
 from tokentrace_core import Tracer, default_tracer
-from tokentrace_langchain.handler import TokentraceHandler, current_run_id
+from tokentrace_langchain.handler import TokentraceHandler
 
 
 class _ProcessHandler(TokentraceHandler):
@@ -23,9 +23,7 @@ class _ProcessHandler(TokentraceHandler):
         self.enabled = False
 
     def record_to(self, tracer: Tracer) -> None:
-        self.tracer = tracer
-        self._recorder = tracer.recorder
-        self._recorder.add_locator(current_run_id)
+        self._use(tracer)
         self.enabled = True
 
     def _ignored(self) -> bool:

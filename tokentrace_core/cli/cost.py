@@ -96,7 +96,8 @@ def _cells(row: Row, total: Row, narrow: bool) -> list[str]:
         row["cost_nano_usd"], unpriced=row["unpriced_calls"], estimated=row["estimated_calls"]
     )
     counts = [figures.tokens(row[name], narrow=narrow) for name in _COUNTS]
-    return [*counts, spent, figures.share(row["cost_nano_usd"], total["cost_nano_usd"])]
+    part = figures.share(row["cost_nano_usd"], total["cost_nano_usd"])
+    return [*counts, spent, figures.UNKNOWN if spent == figures.UNPRICED else part]
 
 
 def _notes(total: Row) -> list[Text]:

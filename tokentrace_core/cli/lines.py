@@ -129,4 +129,8 @@ def _call_cost(call: LLMNode) -> Text | None:
 
 
 def _joined(*parts: Text | None) -> Text:
-    return Text(_SEPARATOR[0], style=_SEPARATOR[1]).join(part for part in parts if part is not None)
+    joined = Text()
+    for part in parts:
+        if part is not None:
+            joined.append(*_SEPARATOR if joined else ("",)).append_text(part)
+    return joined

@@ -23,10 +23,12 @@ from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json_line
 from tokentrace_core.cli.runs import SHORT_ID
 from tokentrace_core.cli.text import clean
+from tokentrace_core.cli.tree import read_tree
 from tokentrace_core.errors import StoreError
 from tokentrace_core.store.reader import Reader, Row
 
-_TABLES: dict[str, type[Node]] = {"runs": RunNode, "llm_calls": LLMNode, "tool_calls": ToolNode}
+_CALLS: dict[str, type[Node]] = {"llm_calls": LLMNode, "tool_calls": ToolNode}
+_TABLES = ("runs", *_CALLS)
 #: A file that was just made has no tables for a moment.
 _PATIENCE_S = 5.0
 
@@ -119,28 +121,47 @@ def _news(reader: Reader, followed: dict[str, _Followed]) -> list[_Event]:
         for row in reader.rows_since(table, place.last, list(place.watched)):
             run_id = row["id"] if table == "runs" else row["run_id"]
             if run_id not in names:
-                names[run_id] = reader.run(run_id)["name"]
-            span = node(_TABLES[table], row)
+                names[run_id] = _run_name(reader, run_id)
+            span = _span(reader, table, row)
             events += [
                 _Event(at, what, run_id, names[run_id], span) for at, what in _changes(place, row, table)
             ]
     return sorted(events, key=lambda event: event.at)
 
 
+def _span(reader: Reader, table: str, row: Row) -> Node:
+    """A run with the sums of its calls, a call as it is."""
+    return read_tree(reader, row["id"]) if table == "runs" else node(_CALLS[table], row)
+
+
 def _changes(place: _Followed, row: Row, table: str) -> Iterator[tuple[int, str]]:
     """What a row says that it did not say before: when, and which event that is."""
     number, status = row["row"], row["status"]
-    is_run, known = table == "runs", place.watched.pop(number, None)
+    known = place.watched.pop(number, None)
     place.last = max(place.last, number)
     if status in ("running", "waiting"):
         place.watched[number] = status
-    if is_run and known is None:
+    yield from _run_changes(row, known) if table == "runs" else _call_changes(row, known, table[:-1])
+
+
+def _run_changes(row: Row, known: str | None) -> Iterator[tuple[int, str]]:
+    status = row["status"]
+    if known is None:
         yield row["started_at"], "run_started"
-    if is_run and known == "waiting" and status == "running":
-        yield row["started_at"], "run_resumed"
-    elif status not in ("running", known):
-        what = "run_waiting" if status == "waiting" and is_run else "run_ended" if is_run else table[:-1]
-        yield row["ended_at"] or row["started_at"], what
+    elif (known, status) == ("waiting", "running"):
+        yield time.time_ns() // 1_000, "run_resumed"
+    if status not in ("running", known):
+        yield row["ended_at"] or row["started_at"], "run_waiting" if status == "waiting" else "run_ended"
+
+
+def _call_changes(row: Row, known: str | None, name: str) -> Iterator[tuple[int, str]]:
+    if row["status"] not in ("running", known):
+        yield row["ended_at"] or row["started_at"], name
+
+
+def _run_name(reader: Reader, run_id: str) -> str:
+    found = reader.query("select name from runs where id = ?", [run_id])
+    return next((row["name"] for row in found), "?")
 
 
 def _document(event: _Event) -> Document:

@@ -66,21 +66,21 @@ class Reader:
 
     def run(self, reference: str) -> Row:
         """One run by its id, the start or the end of it, or "last". Raises `UnknownRun`."""
-        if reference == "last":
-            found = self.runs(1)
-        else:
-            found = list(
-                self.query(
-                    "select * from runs where :r != '' and (substr(id, 1, length(:r)) = :r"
-                    " or substr(id, -length(:r)) = :r) order by id = :r desc limit 2",
-                    {"r": reference.lower()},
-                )
-            )
+        sought = reference.lower()
+        found = self.runs(1) if sought == "last" else list(self._runs_like(sought))
         if not found:
             raise UnknownRun(f"no run {reference!r} in {self.path}. `tokentrace runs` lists the latest.")
-        if len(found) > 1 and found[0]["id"] != reference.lower():
+        if len(found) > 1 and found[0]["id"] != sought:
             raise UnknownRun(f"{reference!r} is the id of more than one run in {self.path}; give more of it.")
         return found[0]
+
+    def _runs_like(self, part: str) -> Iterator[Row]:
+        """Runs whose id is this, or starts or ends with it; at most two, the one with just this id first."""
+        return self.query(
+            "select * from runs where :part != '' and (substr(id, 1, length(:part)) = :part"
+            " or substr(id, -length(:part)) = :part) order by id = :part desc limit 2",
+            {"part": part},
+        )
 
     def steps(self, run_id: str) -> list[Row]:
         return list(self.query("select * from steps where run_id = ? order by number", [run_id]))

@@ -13,6 +13,7 @@ import msgspec
 
 from tokentrace_core.payload import Payload, canonical_json
 from tokentrace_core.prompts import Prompt
+from tokentrace_core.snapshot import snapshot
 from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
 from tokentrace_core.store import schema
 
@@ -66,8 +67,10 @@ def _field(name: str) -> Callable[[Any], Any]:
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str | float):
+    if value is None or isinstance(value, float):
         return value
+    if isinstance(value, str):
+        return value if value.isascii() else snapshot(value)  # SQLite refuses lone surrogates
     if isinstance(value, int):
         return max(-_WIDEST, min(int(value), _WIDEST))
     if isinstance(value, Payload):
@@ -91,7 +94,7 @@ INSERT_PROMPT = "insert or ignore into prompts (id, parent_id, message_id, depth
 def message_row(message: Payload) -> tuple[Any, ...]:
     value = message.value
     role = value.get("role") if isinstance(value, dict) else "tools"
-    return message.id, role, message.json, message.size
+    return message.id, _plain(role), message.json, message.size
 
 
 def prompt_row(prompt: Prompt) -> tuple[Any, ...]:

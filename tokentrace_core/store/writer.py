@@ -6,8 +6,8 @@ agent's thread only puts a reference into a queue. Hashing, redacting and encodi
 
 Trouble with the file never reaches the agent: a locked file is tried again, anything else costs the batch,
 which is counted by reason and said in the log at most once a minute. After a fork the child gets a thread, a
-queue and a connection of its own; what it inherits is never touched again, since SQLite's own locks may be
-held in it.
+queue and a connection of its own. A fork waits for the batch being written, and finds the file closed: SQLite
+believes in locks that a child only inherited the memory of.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _BATCH = 500
 _BATCH_S = 0.2
 _QUEUE_LIMIT = 100_000
 _EXIT_S = 2.0
+_FORK_S = 1.0
 _KNOWN_IDS = 50_000
 _LOCKED_RETRIES = 20
 _SAY_EVERY_S = 60.0
@@ -97,6 +98,16 @@ class Writer:
         self._thread = None
         return done
 
+    def rest(self, timeout: float) -> bool:
+        """Let go of the file until `go_on`. False if a batch took longer than `timeout` seconds."""
+        resting = self._busy.acquire(timeout=timeout)
+        if resting:
+            self._close_database()
+        return resting
+
+    def go_on(self) -> None:
+        self._busy.release()
+
     def recall(self, session_id: str) -> Run | None:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
         if not self.path.exists():
@@ -116,6 +127,8 @@ class Writer:
         self._thread = None
         self._starting = threading.Lock()
         self._closing = False
+        self._busy = threading.Lock()
+        """Held while a fork would leave the child half a transaction or half an import."""
         self._database: Database | None = None
         self._known: OrderedDict[str, None] = OrderedDict()
 
@@ -136,7 +149,8 @@ class Writer:
         self._attempt(lambda _: None, 0)
         if self._warm is not None:
             try:
-                self._warm()
+                with self._busy:
+                    self._warm()
             except Exception:
                 log.exception("tokentrace: the price tables could not be loaded")
         while True:
@@ -146,7 +160,8 @@ class Writer:
             for note in notes:
                 note.done.set()
             if self._closing and self._queue.empty():
-                self._close_database()
+                with self._busy:
+                    self._close_database()
                 return
 
     def _next_batch(self) -> tuple[list[object], list[_Flush]]:
@@ -220,9 +235,10 @@ class Writer:
         """Run one write transaction, again if the file is locked. False if the batch is lost."""
         for attempt in range(_LOCKED_RETRIES):
             try:
-                database = self._open()
-                with database.atomic():
-                    write(database)
+                with self._busy:
+                    database = self._open()
+                    with database.atomic():
+                        write(database)
                 return True
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) and "busy" not in str(error):
@@ -311,8 +327,16 @@ def _flush_at_exit() -> None:
         writer.close(max(deadline - time.monotonic(), 0.0))
 
 
-def _after_fork() -> None:
-    """The parent's thread and connection do not exist here. Leaving them be is the only safe thing."""
+def _before_fork() -> None:
+    _resting.writers = [writer for writer in list(_writers) if writer.rest(_FORK_S)]
+
+
+def _after_fork_in_parent() -> None:
+    for writer in _resting.writers:
+        writer.go_on()
+
+
+def _after_fork_in_child() -> None:
     global _registry
     _registry = threading.Lock()
     for writer in list(_writers):
@@ -320,7 +344,13 @@ def _after_fork() -> None:
         writer._begin()
 
 
+_resting = threading.local()
+#: Connections of writers that could not be brought to rest; not even to be closed here.
 _inherited: list[Any] = []
 atexit.register(_flush_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
 from langchain.agents import create_agent
-from langchain_core.tools import BaseTool, tool
+from langchain_core.tools import BaseTool, StructuredTool, tool
+from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 
 from tests.loopback import LoopbackServer, ToolCall, Turn
@@ -46,6 +48,22 @@ def asking(inner: Any, name: str = "ask") -> BaseTool:
         answer = await inner.ainvoke({"messages": [("user", question)]})
         return str(answer["messages"][-1].content)
 
-    from langchain_core.tools import StructuredTool
-
     return StructuredTool.from_function(ask, ask_async, name=name, description="Ask another agent.")
+
+
+def loop_of(think: Any, **node: Any) -> Any:
+    """A hand-written graph that thinks for ever."""
+    graph = StateGraph(Chat)
+    graph.add_node("think", think, **node)
+    graph.add_edge(START, "think")
+    graph.add_edge("think", "think")
+    return graph.compile(name="loop")
+
+
+def ask(model: Any) -> Callable[[Chat], dict[str, Any]]:
+    """A node that asks a model."""
+
+    def think(state: Chat) -> dict[str, Any]:
+        return {"messages": [model.invoke(state["messages"])]}
+
+    return think

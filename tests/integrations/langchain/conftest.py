@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import tokentrace_langchain
-from tokentrace_core import Budget, Tracer
-from tokentrace_core.store.reader import Reader
 from tokentrace_langchain import TokentraceHandler
 
 from tests.integrations.langchain.driving import STYLES, Driver
 from tests.integrations.langchain.trees import tree
+from tokentrace_core import Budget, Tracer
+from tokentrace_core.store.reader import Reader
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,10 @@ class Demo:
                 said = self._ask(tracer, scenario)
             except BudgetExceeded as stopped:
                 said = f"BudgetExceeded: {stopped}"
+            except Exception as error:
+                if self._model is None or isinstance(error, TokentraceError):
+                    raise
+                raise TokentraceError(f"{self._model} did not answer: {error}") from error
             if not tracer.flush(10):
                 raise TokentraceError(f"{self._path} could not be written: {tracer.losses or 'it is locked'}")
         with Reader(self._path) as reader:

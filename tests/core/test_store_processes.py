@@ -1,0 +1,168 @@
+"""More than one process: forks write their own rows, and a killed process leaves a readable trace."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Script = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def script(db: Path) -> Script:
+    """Run a script in a Python of its own; it finds `db` and tokentrace."""
+
+    def run(source: str) -> subprocess.CompletedProcess[str]:
+        head = f"import os, signal, sys, threading\nfrom tokentrace_core import *\ndb = {str(db)!r}\n"
+        return subprocess.run(
+            [sys.executable, "-c", head + textwrap.dedent(source)], capture_output=True, text=True, timeout=30
+        )
+
+    return run
+
+
+def rows(db: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(db)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_p17_a_killed_process_leaves_the_runs_and_calls_it_had_begun(script: Script, db: Path) -> None:
+    done = script("""
+        tracer = Tracer(db)
+        with tracer.run("agent") as run:
+            with run.llm("gpt-4o") as call:
+                call.done("finished")
+            run.llm("gpt-4o").begin()
+            tracer.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    assert done.returncode == -9
+    assert rows(db, "select status, llm_calls from runs") == [("running", 2)]
+    assert rows(db, "select status from llm_calls order by started_at") == [("success",), ("running",)]
+    assert rows(db, "pragma integrity_check") == [("ok",)]
+
+
+def test_p17_a_run_is_in_the_file_without_anyone_asking_for_it(script: Script, db: Path) -> None:
+    script("""
+        import time, sqlite3
+        tracer = Tracer(db)
+        tracer.run("agent").begin()
+        for _ in range(200):
+            time.sleep(0.01)
+            if sqlite3.connect(db).execute("select 1 from sqlite_master where name = 'runs'").fetchone():
+                if sqlite3.connect(db).execute("select count(*) from runs").fetchone()[0]:
+                    break
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    assert rows(db, "select name, status from runs") == [("agent", "running")]
+
+
+def test_p17_a_process_that_just_ends_has_written_everything(script: Script, db: Path) -> None:
+    done = script("""
+        tracer = Tracer(db)
+        with tracer.run("done"):
+            pass
+        tracer.run("still open").begin()
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(db, "select name, status from runs order by name") == [
+        ("done", "success"),
+        ("still open", "interrupted"),
+    ]
+
+
+def test_p17_a_forked_child_writes_its_own_rows_beside_its_parents(script: Script, db: Path) -> None:
+    done = script("""
+        tracer = Tracer(db)
+        with tracer.run("parent"):
+            tracer.flush()
+            child = os.fork()
+            if not child:
+                with tracer.run("part in the child"):
+                    with tracer.llm("gpt-4o") as call:
+                        call.done("from the child")
+                tracer.flush(10)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            with tracer.llm("gpt-4o") as call:
+                call.done("from the parent")
+        tracer.flush(10)
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(db, "select name, status from runs") == [("parent", "success")]
+    assert rows(db, "select count(*), count(distinct run_id) from llm_calls") == [(2, 1)]
+    assert rows(db, "select body from messages order by body") == [
+        ('{"content":"from the child","role":"assistant"}',),
+        ('{"content":"from the parent","role":"assistant"}',),
+    ]
+    assert rows(db, "pragma integrity_check") == [("ok",)]
+
+
+def test_p17_a_child_that_ends_does_not_end_the_runs_of_its_parent(script: Script, db: Path) -> None:
+    done = script("""
+        import sqlite3
+        tracer = Tracer(db)
+        tracer.run("parent").begin()
+        tracer.flush()
+        child = os.fork()
+        if not child:
+            tracer.run("child").begin()
+            sys.exit(0)
+        os.waitpid(child, 0)
+        print(sqlite3.connect(db).execute("select name, status from runs order by name").fetchall())
+    """)
+    assert done.stdout == "[('child', 'interrupted'), ('parent', 'running')]\n"
+
+
+def test_p17_a_fork_while_another_thread_records_does_not_hang_the_child(script: Script, db: Path) -> None:
+    done = script("""
+        tracer = Tracer(db)
+        inside, forked = threading.Event(), threading.Event()
+
+        def slow_locator():
+            inside.set()
+            forked.wait()
+
+        tracer.recorder.add_locator(slow_locator)
+        threading.Thread(target=lambda: tracer.run("slow").begin(), daemon=True).start()
+        inside.wait()
+        child = os.fork()
+        forked.set()
+        if not child:
+            with tracer.run("child"):
+                pass
+            tracer.flush(10)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print("both went on")
+    """)
+    assert done.stdout == "both went on\n"
+    assert ("child",) in rows(db, "select name from runs")
+
+
+def test_eight_processes_write_one_file_and_lose_nothing(script: Script, db: Path) -> None:
+    done = script("""
+        children = []
+        for number in range(8):
+            child = os.fork()
+            if not child:
+                with Tracer(db) as tracer:
+                    for _ in range(25):
+                        with tracer.run("agent"), tracer.tool("lookup"):
+                            pass
+                    flushed = tracer.flush(20)
+                    os._exit(0 if flushed and not tracer.losses else 1)
+            children.append(child)
+        print([os.waitpid(child, 0)[1] for child in children])
+    """)
+    assert done.stdout == f"{[0] * 8}\n"
+    assert rows(db, "select count(*) from runs where status = 'success'") == [(200,)]
+    assert rows(db, "select count(*) from tool_calls where status = 'success'") == [(200,)]

@@ -1,0 +1,308 @@
+"""Calls that reach a handler twice, in vain or without figures: each is counted once, and says what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.globals import set_llm_cache
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableLambda
+from openai import RateLimitError
+from pydantic import BaseModel
+from tokentrace_langchain import TokentraceHandler
+
+from tests.integrations.langchain.agents import GO, add, adding, agent
+from tests.integrations.langchain.driving import Driver
+from tests.loopback import LoopbackServer, Turn, TurnUsage
+from tests.loopback.clients import chat_openai
+from tokentrace_core import Budget, BudgetExceeded, Tracer
+from tokentrace_core.store.reader import Reader, Row
+
+QUESTION = "Will it rain?"
+FLAT_OUT = Turn(status=429, headers={"retry-after-ms": "1"})
+BROKEN = Turn(status=500, headers={"retry-after-ms": "1"})
+
+
+@pytest.fixture
+def last_run(stored: Callable[[], Reader]) -> Callable[[], tuple[Row, list[Row]]]:
+    """The only run, and its model calls."""
+
+    def read() -> tuple[Row, list[Row]]:
+        reader = stored()
+        [run] = reader.runs()
+        return run, reader.llm_calls(run["id"])
+
+    return read
+
+
+def other_model(server: LoopbackServer, name: str) -> Any:
+    return chat_openai(server, stream_usage=True).model_copy(update={"model_name": name})
+
+
+LastRun = Callable[[], tuple[Row, list[Row]]]
+
+
+# ── without figures ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("call", ["stream", "astream"], indirect=True)
+def test_p3_a_stream_without_usage_is_estimated_and_marked(
+    call: Driver, server: LoopbackServer, config: Any, last_run: LastRun
+) -> None:
+    server.script(Turn("Take an umbrella, and boots."))
+    call(chat_openai(server), QUESTION, config)
+    run, [stored_call] = last_run()
+    assert stored_call["usage_source"] == "estimated"
+    assert stored_call["input_uncached_tokens"] > 0
+    assert stored_call["output_tokens"] == 7
+    assert run["cost_nano_usd"] == stored_call["cost_nano_usd"] > 0
+    assert run["estimated_calls"] == 1
+
+
+class CumulativeModel(BaseChatModel):
+    """Its chunks each repeat the usage so far, as some providers' do; LangChain adds them up."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "cumulative"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for number in range(50):
+            usage = {"input_tokens": 10, "output_tokens": number + 1, "total_tokens": number + 11}
+            yield ChatGenerationChunk(message=AIMessageChunk(content="x", usage_metadata=usage))
+
+
+@pytest.mark.parametrize("call", ["stream", "astream"], indirect=True)
+def test_p4_usage_that_every_chunk_repeats_is_taken_once(
+    call: Driver, config: Any, last_run: LastRun
+) -> None:
+    call(CumulativeModel(), QUESTION, config)
+    _, [stored_call] = last_run()
+    assert (stored_call["input_uncached_tokens"], stored_call["output_tokens"]) == (10, 50)
+
+
+def test_p8_a_model_without_a_price_costs_nobody_knows_what_and_is_counted(
+    call: Driver, server: LoopbackServer, config: Any, last_run: LastRun
+) -> None:
+    server.script(Turn("Yes.", model="foo-9"))
+    call(other_model(server, "foo-9"), QUESTION, config)
+    run, [stored_call] = last_run()
+    assert (stored_call["cost_nano_usd"], stored_call["cost_status"]) == (None, "unpriced")
+    assert (run["cost_nano_usd"], run["unpriced_calls"], run["input_tokens"]) == (0, 1, 100)
+
+
+@pytest.mark.parametrize("budget", [Budget(run_usd=1, on_unpriced="block")])
+def test_p8_a_model_without_a_price_can_be_refused(
+    call: Driver, server: LoopbackServer, config: Any, last_run: LastRun
+) -> None:
+    server.script(Turn("Yes."))
+    with pytest.raises(BudgetExceeded, match=r"foo-9.*has no price"):
+        call(other_model(server, "foo-9"), QUESTION, config)
+    assert server.count == 0
+    assert [row["status"] for row in last_run()[1]] == ["refused"]
+
+
+# ── reported twice ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_p5_two_handlers_of_one_tracer_record_a_run_once(
+    call: Driver, server: LoopbackServer, tracer: Tracer, last_run: LastRun
+) -> None:
+    server.script(adding(1, 2), Turn("3"))
+    call(agent(server, add), GO, {"callbacks": [TokentraceHandler(tracer), TokentraceHandler(tracer)]})
+    run, calls = last_run()
+    assert (run["llm_calls"], run["tool_calls"], run["steps"], len(calls)) == (2, 1, 2, 2)
+    assert run["input_tokens"] == server.reported.input
+
+
+@pytest.mark.usefixtures("instrumented")
+def test_p5_a_handler_beside_process_wide_recording_records_a_run_once(
+    call: Driver, server: LoopbackServer, config: Any, last_run: LastRun
+) -> None:
+    server.script(adding(1, 2), Turn("3"))
+    call(agent(server, add), GO, config)
+    run, calls = last_run()
+    assert (run["llm_calls"], run["tool_calls"], run["steps"], len(calls)) == (2, 1, 2, 2)
+    assert run["input_tokens"] == server.reported.input
+
+
+class WrappingModel(BaseChatModel):
+    """A model that asks another, as LangChain's own routers and rate limiters do."""
+
+    inner: BaseChatModel
+
+    @property
+    def _llm_type(self) -> str:
+        return "wrapping"
+
+    def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[{"message": self.inner.invoke(messages)}])
+
+    async def _agenerate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[{"message": await self.inner.ainvoke(messages)}])
+
+
+@pytest.mark.usefixtures("instrumented")
+def test_p5_a_model_that_asks_another_is_charged_once(
+    call: Driver, server: LoopbackServer, last_run: LastRun
+) -> None:
+    server.script(Turn("Yes."))
+    call(WrappingModel(inner=chat_openai(server)), QUESTION)
+    run, calls = last_run()
+    assert [row["cost_status"] for row in calls] == ["free", "priced"]
+    assert (run["input_tokens"], run["output_tokens"]) == (server.reported.input, server.reported.output)
+    assert run["cost_nano_usd"] == calls[1]["cost_nano_usd"]
+
+
+@pytest.mark.usefixtures("instrumented")
+def test_p5_a_model_in_an_agent_that_asks_another_is_charged_once(
+    call: Driver, server: LoopbackServer, last_run: LastRun
+) -> None:
+    server.script(Turn("Yes."))
+    call(chain_of(WrappingModel(inner=chat_openai(server))), QUESTION)
+    run, calls = last_run()
+    assert [row["cost_status"] for row in calls] == ["free", "priced"]
+    assert (run["steps"], run["input_tokens"]) == (1, server.reported.input)
+
+
+def chain_of(model: Any) -> Any:
+    return RunnableLambda(lambda question: question) | model
+
+
+@pytest.mark.usefixtures("instrumented")
+def test_p5_a_model_asked_while_another_one_streams_is_a_call_of_its_own(
+    server: LoopbackServer, last_run: LastRun
+) -> None:
+    server.script_loop(Turn("Yes."))
+
+    def ask_while_listening(question: str) -> str:
+        for _ in chat_openai(server, stream_usage=True).stream(question):
+            chat_openai(server).invoke(question)
+        return "done"
+
+    RunnableLambda(ask_while_listening).invoke(QUESTION)
+    run, calls = last_run()
+    assert len(calls) == server.answered > 2
+    assert {row["cost_status"] for row in calls} == {"priced"}
+    assert run["input_tokens"] == server.reported.input
+
+
+@pytest.mark.usefixtures("instrumented")
+def test_p5_prompts_of_one_batch_are_calls_of_their_own(server: LoopbackServer, last_run: LastRun) -> None:
+    server.script_loop(Turn("Yes."))
+    with_three = RunnableLambda(lambda _: chat_openai(server).generate([[HumanMessage(QUESTION)]] * 3))
+    with_three.invoke(QUESTION)
+    run, calls = last_run()
+    assert [row["cost_status"] for row in calls] == ["priced"] * 3
+    assert run["input_tokens"] == server.reported.input
+
+
+@pytest.fixture
+def _local_cache() -> Iterator[None]:
+    set_llm_cache(InMemoryCache())
+    yield
+    set_llm_cache(None)
+
+
+@pytest.mark.usefixtures("_local_cache")
+@pytest.mark.parametrize("call", ["invoke", "ainvoke"], indirect=True)
+def test_p10_an_answer_from_the_local_cache_costs_nothing(
+    call: Driver, server: LoopbackServer, config: Any, stored: Callable[[], Reader]
+) -> None:
+    server.script(Turn("Yes."))
+    for _ in range(2):
+        call(chat_openai(server), QUESTION, config)
+    reader = stored()
+    cached, asked = reader.runs()
+    [stored_call] = reader.llm_calls(cached["id"])
+    assert server.count == 1
+    assert asked["cost_nano_usd"] > 0
+    assert (cached["cost_nano_usd"], cached["input_tokens"]) == (0, 0)
+    assert (stored_call["cost_nano_usd"], stored_call["cost_status"]) == (0, "cached")
+    assert '"tokens_saved":120' in stored_call["attributes"]
+
+
+# ── in vain ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Weather(BaseModel):
+    """What to answer with."""
+
+    rain: bool
+
+
+@pytest.mark.parametrize("call", ["invoke", "ainvoke"], indirect=True)
+def test_a_reply_that_was_paid_for_but_cannot_be_parsed_is_billed(
+    call: Driver, server: LoopbackServer, config: Any, last_run: LastRun
+) -> None:
+    server.script(Turn("perhaps"))
+    with pytest.raises(ValueError, match="perhaps"):
+        call(chat_openai(server).with_structured_output(Weather), QUESTION, config)
+    run, [stored_call] = last_run()
+    assert (stored_call["status"], stored_call["usage_source"]) == ("failure", "reported")
+    assert (stored_call["input_uncached_tokens"], stored_call["output_tokens"]) == (100, 20)
+    assert run["cost_nano_usd"] == stored_call["cost_nano_usd"] > 0
+    assert run["status"] == "failure"
+
+
+def test_retries_inside_the_providers_client_are_one_call(
+    call: Driver, server: LoopbackServer, config: Any, last_run: LastRun
+) -> None:
+    server.script(FLAT_OUT, BROKEN, Turn("Yes."))
+    call(chat_openai(server, max_retries=2, stream_usage=True), QUESTION, config)
+    run, [stored_call] = last_run()
+    assert server.count == 3
+    assert (run["status"], stored_call["status"]) == ("success", "success")
+    assert run["input_tokens"] == server.reported.input
+
+
+@pytest.mark.parametrize("call", ["invoke", "ainvoke"], indirect=True)
+def test_each_attempt_of_with_retry_is_a_call_and_only_the_answered_one_is_billed(
+    call: Driver, server: LoopbackServer, config: Any, last_run: LastRun
+) -> None:
+    server.script(FLAT_OUT, FLAT_OUT, Turn("Yes."))
+    model = chat_openai(server, max_retries=0).with_retry(
+        wait_exponential_jitter=False, stop_after_attempt=3, retry_if_exception_type=(RateLimitError,)
+    )
+    call(model, QUESTION, config)
+    run, calls = last_run()
+    assert [row["status"] for row in calls] == ["failure", "failure", "success"]
+    assert [row["error_type"] for row in calls[:2]] == ["OpenAIRateLimitError"] * 2
+    assert [row["cost_nano_usd"] for row in calls] == [0, 0, run["cost_nano_usd"]]
+    assert run["status"] == "success"
+
+
+def test_a_fallback_belongs_to_the_run_whose_first_model_failed(
+    call: Driver, server: LoopbackServer, config: Any, last_run: LastRun
+) -> None:
+    server.script(FLAT_OUT, Turn("Yes.", usage=TurnUsage(50, 10)))
+    first = chat_openai(server, max_retries=0)
+    call(first.with_fallbacks([other_model(server, "gpt-4o")]), QUESTION, config)
+    run, calls = last_run()
+    assert [(row["model"], row["status"]) for row in calls] == [
+        ("gpt-4o-mini", "failure"),
+        ("gpt-4o", "success"),
+    ]
+    assert (run["status"], run["input_tokens"]) == ("success", 50)
+
+
+def test_a_providers_error_fails_the_run_says_why_and_is_not_billed(
+    call: Driver, server: LoopbackServer, config: Any, last_run: LastRun
+) -> None:
+    server.script(BROKEN, BROKEN, Turn(status=500, error_message="the model is on fire"))
+    with pytest.raises(Exception, match="on fire"):
+        call(agent(server, add, max_retries=2), GO, config)
+    run, [stored_call] = last_run()
+    assert server.count == 3
+    assert (run["status"], stored_call["status"]) == ("failure", "failure")
+    assert "on fire" in run["error"]
+    assert "on fire" in stored_call["error"]
+    assert (run["cost_nano_usd"], stored_call["cost_nano_usd"]) == (0, 0)

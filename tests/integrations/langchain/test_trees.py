@@ -1,0 +1,303 @@
+"""A run has the same tree however it is called, and the tree says what the program did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.language_models import FakeListLLM
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnablePassthrough
+from langchain_core.tools import ToolException, tool
+from langgraph.graph import END, START, StateGraph
+
+from tests.integrations.langchain.agents import GO, Chat, add, adding, agent, ask, asking
+from tests.integrations.langchain.driving import Driver
+from tests.loopback import LoopbackServer, ToolCall, Turn
+from tests.loopback.clients import chat_openai
+from tokentrace_core.store.reader import Reader
+
+LastTree = Callable[[], str]
+
+
+def test_an_agent_with_one_tool(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    server.script(adding(1, 2), Turn("three"))
+    call(agent(server, add), GO, config)
+    assert (
+        last_tree()
+        == """\
+run agent success: go -> three
+  step agent 1 model success
+    llm gpt-4o-mini success
+    tool add{"a":1,"b":2} success: 3
+  step agent 2 model success
+    llm gpt-4o-mini success
+"""
+    )
+
+
+def test_parallel_tools_belong_to_the_step_that_asked_for_them(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    both = (ToolCall("add", {"a": 1, "b": 2}), ToolCall("add", {"a": 3, "b": 4}))
+    server.script(Turn(tool_calls=both), Turn("ten"))
+    call(agent(server, add), GO, config)
+    assert (
+        last_tree()
+        == """\
+run agent success: go -> ten
+  step agent 1 model success
+    llm gpt-4o-mini success
+    tool add{"a":1,"b":2} success: 3
+    tool add{"a":3,"b":4} success: 7
+  step agent 2 model success
+    llm gpt-4o-mini success
+"""
+    )
+
+
+def test_a_tool_that_reports_an_error_has_failed_though_the_agent_goes_on(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    @tool
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        raise ToolException("out of numbers")
+
+    add.handle_tool_error = True
+    server.script(adding(1, 2), Turn("no idea"))
+    call(agent(server, add), GO, config)
+    assert (
+        last_tree()
+        == """\
+run agent success: go -> no idea
+  step agent 1 model success
+    llm gpt-4o-mini success
+    tool add{"a":1,"b":2} failure (ToolError): out of numbers
+  step agent 2 model success
+    llm gpt-4o-mini success
+"""
+    )
+
+
+def test_a_tool_that_raises_fails_the_run(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    @tool
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        raise ZeroDivisionError("out of numbers")
+
+    server.script(adding(1, 2))
+    with pytest.raises(ZeroDivisionError, match="out of numbers"):
+        call(agent(server, add), GO, config)
+    assert (
+        last_tree()
+        == """\
+run agent failure (ZeroDivisionError): go -> None
+  step agent 1 model success
+    llm gpt-4o-mini success
+    tool add{"a":1,"b":2} failure (ZeroDivisionError): None
+"""
+    )
+
+
+def test_a_tool_that_does_not_exist_costs_a_step_and_no_more(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    server.script(Turn(tool_calls=(ToolCall("subtract", {"a": 1}),)), Turn("no idea"))
+    call(agent(server, add), GO, config)
+    assert (
+        last_tree()
+        == """\
+run agent success: go -> no idea
+  step agent 1 model success
+    llm gpt-4o-mini success
+  step agent 2 model success
+    llm gpt-4o-mini success
+"""
+    )
+
+
+def test_agents_in_tools_hang_below_the_tools_however_deep(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    adder = agent(server, add, name="adder")
+    helper = agent(server, asking(adder, "ask_adder"), name="helper")
+    boss = agent(server, asking(helper, "ask_helper"), add, name="boss")
+    server.script(
+        Turn(tool_calls=(ToolCall("ask_helper", {"question": "sum?"}),)),
+        Turn(tool_calls=(ToolCall("ask_adder", {"question": "1+2?"}),)),
+        adding(1, 2),
+        Turn("three"),
+        Turn("it is three"),
+        adding(3, 4),
+        Turn("3 and 7"),
+    )
+    call(boss, GO, config)
+    assert (
+        last_tree()
+        == """\
+run boss success: go -> 3 and 7
+  step boss 1 model success
+    llm gpt-4o-mini success
+    tool ask_helper{"question":"sum?"} success: it is three
+      step helper 1 model success
+        llm gpt-4o-mini success
+        tool ask_adder{"question":"1+2?"} success: three
+          step adder 1 model success
+            llm gpt-4o-mini success
+            tool add{"a":1,"b":2} success: 3
+          step adder 2 model success
+            llm gpt-4o-mini success
+      step helper 2 model success
+        llm gpt-4o-mini success
+  step boss 2 model success
+    llm gpt-4o-mini success
+    tool add{"a":3,"b":4} success: 7
+  step boss 3 model success
+    llm gpt-4o-mini success
+"""
+    )
+
+
+def test_a_hand_written_loop_has_the_names_of_its_nodes(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    model = chat_openai(server)
+    graph = StateGraph(Chat)
+    graph.add_node("plan", ask(model))
+    graph.add_node("execute", ask(model))
+    graph.add_edge(START, "plan")
+    graph.add_edge("plan", "execute")
+    graph.add_conditional_edges("execute", lambda state: "plan" if len(state["messages"]) < 5 else END)
+    server.script_loop(Turn("on it"))
+    call(graph.compile(name="planner"), GO, config)
+    step = "  step planner {} {} success\n    llm gpt-4o-mini success\n"
+    steps = [step.format(number, name) for number, name in enumerate(["plan", "execute"] * 2, 1)]
+    assert last_tree() == "run planner success: go -> on it\n" + "".join(steps)
+
+
+def test_parallel_branches_are_steps_of_one_agent(
+    call: Driver, server: LoopbackServer, config: Any, stored: Callable[[], Reader]
+) -> None:
+    model = chat_openai(server)
+    graph = StateGraph(Chat)
+    for name in ("left", "right"):
+        graph.add_node(name, ask(model))
+        graph.add_edge(START, name)
+    server.script_loop(Turn("done", delay=0.02))
+    call(graph.compile(name="fork"), GO, config)
+    reader = stored()
+    run = reader.run("last")
+    steps = reader.steps(run["id"])
+    assert sorted(step["name"] for step in steps) == ["left", "right"]
+    assert [(step["agent"], step["agent_step"], step["status"]) for step in steps] == [
+        ("fork", 1, "success"),
+        ("fork", 2, "success"),
+    ]
+    assert len({call["step_id"] for call in reader.llm_calls(run["id"])}) == 2
+
+
+def test_a_subgraph_is_an_agent_of_its_own(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    graph = StateGraph(Chat)
+    graph.add_node("research", agent(server, add, name="researcher"))
+    graph.add_node("write", ask(chat_openai(server)))
+    graph.add_edge(START, "research")
+    graph.add_edge("research", "write")
+    server.script(adding(1, 2), Turn("three"), Turn("It is three."))
+    call(graph.compile(name="team"), GO, config)
+    assert (
+        last_tree()
+        == """\
+run team success: go -> It is three.
+  step researcher 1 model success
+    llm gpt-4o-mini success
+    tool add{"a":1,"b":2} success: 3
+  step researcher 2 model success
+    llm gpt-4o-mini success
+  step team 1 write success
+    llm gpt-4o-mini success
+"""
+    )
+
+
+def test_a_chain_is_a_run_with_a_step_for_each_model_call(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    chain = ChatPromptTemplate.from_template("About {topic}?") | chat_openai(server, stream_usage=True)
+    server.script(Turn("Rain."))
+    call(chain | StrOutputParser(), {"topic": "weather"}, config | {"run_name": "explain"})
+    assert (
+        last_tree()
+        == """\
+run explain success: {"topic":"weather"} -> Rain.
+  step explain 1 - success
+    llm gpt-4o-mini success
+"""
+    )
+
+
+def test_a_model_alone_is_a_run_of_one_step(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    server.script(Turn("Rain."))
+    call(chat_openai(server, stream_usage=True), "Will it rain?", config)
+    assert (
+        last_tree()
+        == """\
+run gpt-4o-mini success: Will it rain? -> Rain.
+  step gpt-4o-mini 1 - success
+    llm gpt-4o-mini success
+"""
+    )
+
+
+def test_a_completion_model_is_recorded_as_one(call: Driver, config: Any, last_tree: LastTree) -> None:
+    call(FakeListLLM(responses=["Rain."]), "Will it rain?", config)
+    assert (
+        last_tree()
+        == """\
+run completion success: Will it rain? -> Rain.
+  step completion 1 - success
+    completion None success estimated
+"""
+    )
+
+
+class Library(BaseRetriever):
+    """Finds the same page whatever it is asked."""
+
+    def _get_relevant_documents(self, query: str, **_: Any) -> list[Any]:
+        from langchain_core.documents import Document
+
+        return [Document(f"About {query}.", metadata={"page": 7})]
+
+
+def test_a_retrieval_belongs_to_the_run_that_asked_for_it(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    found = RunnablePassthrough() | {"found": Library()} | ChatPromptTemplate.from_template("{found}")
+    server.script(Turn("Rain."))
+    call(
+        found | chat_openai(server, stream_usage=True) | StrOutputParser(),
+        "weather",
+        config | {"run_name": "rag"},
+    )
+    assert (
+        last_tree()
+        == """\
+run rag success: weather -> Rain.
+  step rag 1 - success
+    retrieval Library{"query":"weather"} success: [{"content":"About weather.","metadata":{"page":7}}]
+  step rag 2 - success
+    llm gpt-4o-mini success
+"""
+    )
