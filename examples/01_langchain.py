@@ -5,10 +5,10 @@ Keyless: the model is scripted. With a key, put any chat model in its place.
 
 from langchain.agents import create_agent
 from langchain_core.tools import tool
-from tokentrace_langchain import TokentraceHandler
-from tokentrace_langchain.demo import ScriptedChatModel
 
 from tokentrace_core import Tracer
+from tokentrace_langchain import TokentraceHandler
+from tokentrace_langchain.demo import ScriptedChatModel
 
 
 @tool

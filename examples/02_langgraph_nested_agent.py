@@ -3,14 +3,14 @@
 Every LangChain and LangGraph run of the process is recorded, without touching the code that starts it.
 """
 
-import tokentrace_langchain
 from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
-from tokentrace_langchain.demo import ScriptedChatModel
 
+import tokentrace_langchain
 from tokentrace_core import Budget, Tracer
+from tokentrace_langchain.demo import ScriptedChatModel
 
 
 @tool

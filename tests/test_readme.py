@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import pytest
 from langchain.agents import create_agent
-from tokentrace_langchain import uninstrument
-from tokentrace_langchain.demo import ScriptedChatModel
 
 from tests.loopback import LoopbackServer, Turn
 from tests.loopback.clients import openai_client
 from tokentrace_core import Tracer
+from tokentrace_langchain import uninstrument
+from tokentrace_langchain.demo import ScriptedChatModel
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

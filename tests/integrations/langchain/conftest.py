@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tokentrace_langchain
-from tokentrace_langchain import TokentraceHandler
 
+import tokentrace_langchain
 from tests.integrations.langchain.driving import STYLES, Driver
 from tests.integrations.langchain.trees import tree
 from tokentrace_core import Budget, Tracer
 from tokentrace_core.store.reader import Reader
+from tokentrace_langchain import TokentraceHandler
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableLambda
 from openai import RateLimitError
 from pydantic import BaseModel
-from tokentrace_langchain import TokentraceHandler
 
 from tests.integrations.langchain.agents import GO, add, adding, agent
 from tests.integrations.langchain.driving import Driver
@@ -22,6 +21,7 @@ from tests.loopback import LoopbackServer, Turn, TurnUsage
 from tests.loopback.clients import chat_openai
 from tokentrace_core import Budget, BudgetExceeded, Tracer
 from tokentrace_core.store.reader import Reader, Row
+from tokentrace_langchain import TokentraceHandler
 
 QUESTION = "Will it rain?"
 FLAT_OUT = Turn(status=429, headers={"retry-after-ms": "1"})
