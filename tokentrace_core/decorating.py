@@ -57,17 +57,20 @@ def _wrap_async_generator(function: Any, fresh: Fresh) -> Any:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         block = fresh(args, kwargs)
         inner = function(*args, **kwargs)
-        sent: Any = None
+        resume, sent = inner.asend, None
         with _whole(block):
             try:
                 while True:
                     with block.active():
                         try:
-                            item = await inner.asend(sent)
+                            item = await resume(sent)
                         except StopAsyncIteration:
                             return
                     shielded(block.yielded)(item)
-                    sent = yield item
+                    try:
+                        resume, sent = inner.asend, (yield item)
+                    except Exception as thrown:
+                        resume, sent = inner.athrow, thrown
             finally:
                 await inner.aclose()
 
@@ -89,19 +92,22 @@ def _wrap_generator(function: Any, fresh: Fresh) -> Any:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         block = fresh(args, kwargs)
         inner = function(*args, **kwargs)
-        sent: Any = None
+        resume, sent = inner.send, None
         with _whole(block):
             try:
                 while True:
                     with block.active():
                         try:
-                            item = inner.send(sent)
+                            item = resume(sent)
                         except StopIteration as stop:
                             if stop.value is not None:
                                 shielded(block.returned)(stop.value)
                             return stop.value
                     shielded(block.yielded)(item)
-                    sent = yield item
+                    try:
+                        resume, sent = inner.send, (yield item)
+                    except Exception as thrown:
+                        resume, sent = inner.throw, thrown
             finally:
                 inner.close()
 

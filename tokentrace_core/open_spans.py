@@ -216,8 +216,10 @@ class OpenRun:
         root.estimated_calls += call.usage_source == "estimated"
 
     def forget_parts(self) -> None:
+        """All but the tools that a run which may go on still has to call."""
         self.nodes.clear()
-        self.asked.clear()
+        if not self.resumable:
+            self.asked.clear()
         self._finished.clear()
 
     def finish(self, node: Node) -> Hashable | None:

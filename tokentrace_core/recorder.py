@@ -132,9 +132,18 @@ class Recorder:
                 self._runs.finish(node)
             return node is None or node.parent is not None
 
-    def close_run(self, key: Hashable, output: Any = None) -> None:
-        """The request was answered. A run that has begun to wait for a human is `waiting` from here."""
-        self._end(key, lambda node: self._close_part(node, output, None))
+    def close_run(self, key: Hashable, output: Any = None, *, asked: Any = None) -> None:
+        """The request was answered. A run that has begun to wait for a human is `waiting` from here.
+
+        `asked`: its input, if that was not known when it began.
+        """
+
+        def close(node: Node) -> list[Event]:
+            if asked is not None and node.parent is None:
+                node.run.root.input = node.run.root.input or self._sealer.seal(asked)
+            return self._close_part(node, output, None)
+
+        self._end(key, close)
 
     def wait(self, key: Hashable, question: Any = None) -> None:
         """This part stopped to ask a human; the run is `waiting` as soon as it returns."""
@@ -142,6 +151,8 @@ class Recorder:
         def stop(node: Node) -> list[Event]:
             node.run.waiting_for = True if question is None else question
             if isinstance(node.span, ToolCall):
+                if node.span.tool_call_id:
+                    steps.expect_tool(node, node.span.tool_call_id)  # it is called again with the answer
                 return self._end_call(node, node.span, "waiting", [])
             return self._close_part(node, None, None)
 
@@ -218,11 +229,13 @@ class Recorder:
         tools: Any = None,
         kind: Literal["chat", "completion", "embedding"] = "chat",
         step_name: str | None = None,
+        run: Mapping[str, Any] | None = None,
     ) -> LLMCall | None:
         """About to call a model. Raises `BudgetExceeded` if the call must not be made.
 
         `messages` are the framework's own objects, `to_message` brings one to the common form; it is called
-        once per message, not once per call. None if this key is already known.
+        once per message, not once per call. `run`: name and facts of the run that it is, if it is in none.
+        None if this key is already known.
         """
         seal = self._sealer
         with self._lock:
@@ -239,7 +252,7 @@ class Recorder:
                 params=seal.facts(params),
                 tools=seal.seal(tools or None),
             )
-            node = self._runs.below(key, parent, call.model or "llm", events)
+            node = self._runs.below(key, parent, call.model or "llm", events, run)
             refusal = model_calls.begin(node, call, messages, to_message, seal.name(step_name), seal, events)
             if refusal is None:
                 events += self._early_end(key)
@@ -286,7 +299,7 @@ class Recorder:
             call.response_id = self._sealer.name(response_id)
             message = model_calls.take_output(node, call, output, to_message)
             model_calls.settle(node, call, usage, message, self.prices, events, cached=cached)
-            return self._end_call(node, call, "success", events)
+            return self._end_call(node, call, "success", events, message and message.get("content"))
 
         self._end(key, close)
 
@@ -301,16 +314,17 @@ class Recorder:
         arguments: Any = None,
         tool_call_id: str | None = None,
         kind: Literal["tool", "retrieval"] = "tool",
+        run: Mapping[str, Any] | None = None,
     ) -> ToolCall | None:
         """A tool or retrieval began: in the step whose model asked for `tool_call_id`, else the current one.
 
-        None if this key is already known.
+        `run`: name and facts of the run that it is, if it is in none. None if this key is already known.
         """
         with self._lock:
             if key in self._runs.nodes:
                 return None
             events: list[Event] = []
-            node = self._runs.below(key, parent, name, events)
+            node = self._runs.below(key, parent, name, events, run)
             step = steps.step_of_tool(node, tool_call_id, events)
             call = ToolCall(
                 id=new_span_id(),
@@ -353,7 +367,7 @@ class Recorder:
                     node.run.account.spend(call.cost_nano_usd)
             if error is not None:
                 call.error_type, call.error = "ToolError", self._sealer.result(error)
-            return self._end_call(node, call, "success" if error is None else "failure", [])
+            return self._end_call(node, call, "success" if error is None else "failure", [], result)
 
         self._end(key, close)
 
@@ -467,14 +481,19 @@ class Recorder:
         return close(node)
 
     def _end_call(
-        self, node: Node, call: LLMCall | ToolCall, status: Status, events: list[Event]
+        self,
+        node: Node,
+        call: LLMCall | ToolCall,
+        status: Status,
+        events: list[Event],
+        answer: Any = None,
     ) -> list[Event]:
         call.status, call.ended_at = status, node.run.clock.now()
         self._runs.finish(node)
         ended = signals.llm_call_ended if isinstance(call, LLMCall) else signals.tool_call_ended
         events += [(ended, {"call": call}), (signals.run_updated, {"run": node.run.root})]
         steps.call_ended(node, call, status, events)
-        return events + self._end_implicit_run(node, call)
+        return events + self._end_implicit_run(node, call, answer)
 
     def _fail_llm(
         self,
@@ -516,13 +535,13 @@ class Recorder:
         events = self._close_what_is_open(node.run, "cancelled")
         return [*events, self._runs.close(node.run, output, error)]
 
-    def _end_implicit_run(self, node: Node, span: Span) -> list[Event]:
+    def _end_implicit_run(self, node: Node, span: Span, answer: Any = None) -> list[Event]:
         """A run that was opened for a call alone ends with it, and as it did."""
         run = node.run
         if not run.implicit or any(not other.closed and other.parent for other in run.nodes.values()):
             return []
         events = self._close_what_is_open(run, "cancelled")
-        ended = self._runs.close(run, None, None)
+        ended = self._runs.close(run, answer, None)
         if span.status not in ("success", "running", "refused"):
             run.root.status, run.root.error_type, run.root.error = span.status, span.error_type, span.error
         return [*events, ended]

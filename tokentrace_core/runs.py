@@ -77,11 +77,19 @@ class OpenRuns:
         above, here = self.nodes.get(parent) if parent is not None else None, self.here()
         return here if above is None or (here is not None and here.is_within(above)) else above
 
-    def below(self, key: Hashable, parent: Hashable | None, name: str, events: list[Event]) -> Node:
-        """A new node under its parent, else where the calling code is, else in a run of its own."""
+    def below(
+        self,
+        key: Hashable,
+        parent: Hashable | None,
+        name: str,
+        events: list[Event],
+        facts: Mapping[str, Any] | None = None,
+    ) -> Node:
+        """A new node under its parent, else where the calling code is, else in a run of its own with these facts."""
         above = self.place(parent)
         if above is None:
-            above = self.open(("run of", key), name, {}, events, implicit=True)
+            facts = facts or {}
+            above = self.open(("run of", key), facts.get("name") or name, facts, events, implicit=True)
         return self.add(Node(key, above.run, above, name))
 
     def add(self, node: Node) -> Node:
@@ -141,7 +149,7 @@ class OpenRuns:
             started_at=0,
         )
         run = OpenRun(span, self._account(), self._history(), implicit=implicit)
-        run.resumable = session is not None
+        run.resumable = session is not None and not implicit
         span.started_at = run.clock.now()
         metadata = ambient.metadata if ambient and ambient.id == span.session_id else {}
         self._announce_session(span, metadata, events)
@@ -198,7 +206,8 @@ class OpenRuns:
         failure = error if error is not None and status_of(error) != "failure" else stopped or error
         if failure is not None:
             span.status = status_of(failure)
-            self._sealer.blame(span, failure)
+            if span.status != "cancelled":  # being called off is no error
+                self._sealer.blame(span, failure)
         else:
             span.status = "success" if run.waiting_for is None else "waiting"
         span.output = self._sealer.seal(output)
@@ -206,7 +215,8 @@ class OpenRuns:
             span.attributes |= self._sealer.facts({"waiting_for": run.waiting_for})
         span.ended_at = run.clock.now()
         self.forget(run)
-        if run.resumable:
+        held = self._resumable.get(span.session_id)
+        if run.resumable and not (held and held.root.status == "waiting" and span.status != "waiting"):
             self._resumable[span.session_id] = run
             if len(self._resumable) > _REMEMBERED:
                 self._resumable.popitem(last=False)

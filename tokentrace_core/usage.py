@@ -115,12 +115,13 @@ def read_usage(convention: str, payload: Mapping[str, Any] | None) -> Usage | No
     rule = CONVENTIONS[convention]
     figures = _Figures(payload)
     total_input, output = figures.first(rule.input), figures.first(rule.output)
-    if not total_input and not output:
-        return None  # some clients fill in zeros where the provider was silent
     reads = figures.first(rule.reads) or 0
     writes_5m, writes_1h = figures.sum(rule.writes_5m), figures.sum(rule.writes_1h)
     unsplit = (figures.first(rule.writes_total) or 0) - writes_5m - writes_1h
     writes_5m += max(unsplit, 0)
+    beside = 0 if rule.input_includes_cache else reads + writes_5m + writes_1h
+    if not total_input and not output and not beside:
+        return None  # some clients fill in zeros where the provider was silent
     uncached = total_input or 0
     if rule.input_includes_cache:
         uncached -= reads + writes_5m + writes_1h

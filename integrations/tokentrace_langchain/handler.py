@@ -7,6 +7,7 @@ no hop to another thread. Hence every method is shielded: only `BudgetExceeded` 
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from typing import Any, Literal
 from uuid import UUID
@@ -21,15 +22,32 @@ from tokentrace_langchain import mapping
 Kind = Literal["chat", "completion"]
 
 
-#: The model call that this code is making. LangChain notes in which chain or tool code runs, but not that a model
-#: asks another one. From the first token on it is over, as then the code that listens runs too.
-_asking: ContextVar[UUID | None] = ContextVar("tokentrace_langchain_asking", default=None)
+#: The model call that this code is making, and the task that began it. LangChain notes in which chain or tool code
+#: runs, but not that a model asks another one. Forgotten at the first token, as then the code that listens runs too.
+_asking: ContextVar[tuple[UUID, object] | None] = ContextVar("tokentrace_langchain_asking", default=None)
 
 
 def current_run_id() -> UUID | None:
     """The LangChain run that this code is called from, as LangChain itself notes it."""
     config = var_child_runnable_config.get()
     return getattr(config.get("callbacks"), "parent_run_id", None) if config else None
+
+
+def current_model_run_id() -> UUID | None:
+    """The LangChain model run that this code is called from.
+
+    LangChain runs the inside of an asynchronous call in a task of its own. The task that began it is outside,
+    and runs on when the call is cancelled, of which LangChain tells nobody.
+    """
+    run_id, task = _asking.get() or (None, None)
+    return run_id if task is None or task is not _current_task() else None
+
+
+def _current_task() -> object:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 class TokentraceHandler(BaseCallbackHandler):
@@ -50,7 +68,7 @@ class TokentraceHandler(BaseCallbackHandler):
     def _use(self, tracer: Tracer) -> None:
         self.tracer = tracer
         self._recorder = tracer.recorder
-        for locator in (current_run_id, _asking.get):
+        for locator in (current_run_id, current_model_run_id):
             self._recorder.add_locator(locator)
 
     # ── chains: only their links matter, and the outermost is the run ────────────────────────────────
@@ -66,7 +84,6 @@ class TokentraceHandler(BaseCallbackHandler):
         self._recorder.open_run(
             run_id,
             name,
-            framework="langchain",
             input=mapping.run_input(inputs),
             resume=mapping.is_resume(inputs),
             **mapping.run_facts(event.get("metadata"), tags),
@@ -75,7 +92,8 @@ class TokentraceHandler(BaseCallbackHandler):
     @shielded
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **event: Any) -> None:
         if not self._recorder.leave(run_id):
-            self._recorder.close_run(run_id, output=mapping.run_output(outputs))
+            asked = mapping.run_input(event.get("inputs"))
+            self._recorder.close_run(run_id, output=mapping.run_output(outputs), asked=asked)
 
     @shielded
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
@@ -148,6 +166,7 @@ class TokentraceHandler(BaseCallbackHandler):
             parent=parent_run_id,
             arguments=input_str if inputs is None else inputs,
             tool_call_id=event.get("tool_call_id"),
+            run=self._run_of_its_own(parent_run_id, event, inputs or input_str),
         )
 
     @shielded
@@ -175,6 +194,7 @@ class TokentraceHandler(BaseCallbackHandler):
             parent=parent_run_id,
             arguments={"query": query},
             kind="retrieval",
+            run=self._run_of_its_own(parent_run_id, event, query),
         )
 
     @shielded
@@ -204,10 +224,20 @@ class TokentraceHandler(BaseCallbackHandler):
             kind=kind,
             messages=messages,
             to_message=mapping.to_message,
+            run=self._run_of_its_own(parent, event, mapping.last_content(messages)),
             **mapping.request_of(event.get("metadata"), event.get("invocation_params")),
         )
         # Prompts of one batch all begin before the first is sent: none is inside another.
-        _asking.set(run_id if event.get("batch_size", 1) == 1 else None)
+        _asking.set((run_id, _current_task()) if event.get("batch_size", 1) == 1 else None)
+
+    def _run_of_its_own(
+        self, parent: UUID | None, event: dict[str, Any], asked: Any
+    ) -> dict[str, Any] | None:
+        """What to say of the run that a call is when it was not made inside any."""
+        if parent is not None:
+            return None
+        facts = mapping.run_facts(event.get("metadata"), event.get("tags"))
+        return facts | {"name": event.get("name"), "input": asked}
 
     def _fail(self, run_id: UUID, error: BaseException) -> None:
         if not mapping.is_control_flow(error):

@@ -201,6 +201,7 @@ def run_facts(metadata: Mapping[str, Any] | None, tags: Sequence[str] | None) ->
     session = next((metadata[name] for name in _SESSION_KEYS if metadata.get(name) is not None), None)
     user = metadata.get("user_id")
     return facts | {
+        "framework": "langchain",
         "session": None if session is None else str(session),
         "user": None if user is None else str(user),
         "tags": [tag for tag in tags or () if not is_internal_tag(tag)],
@@ -221,10 +222,27 @@ def is_part_of_agent(tags: Sequence[str] | None) -> bool:
     return any(tag.startswith("graph:step:") for tag in tags or ())
 
 
+def last_content(messages: Sequence[Any]) -> Any:
+    """What the last message of a prompt says."""
+    return to_message(messages[-1]).get("content") if messages else None
+
+
 def run_input(inputs: Any) -> Any:
-    """What was asked: of a conversation its last message, else the input as it is."""
+    """What was asked: of a conversation its last message, else the input as it is. None if it comes later."""
+    if _comes_later(inputs):
+        return None
     last = _last_message(inputs)
     return inputs if last is None else last.get("content")
+
+
+def _comes_later(inputs: Any) -> bool:
+    """What LangChain says of an input that is a stream itself: `{"input": ""}`, and at the end what it was."""
+    return (
+        isinstance(inputs, dict)
+        and len(inputs) == 1
+        and isinstance(inputs.get("input"), str)
+        and not inputs["input"]
+    )
 
 
 def run_output(outputs: Any) -> Any:

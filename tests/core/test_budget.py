@@ -77,17 +77,17 @@ def test_a_long_prompt_is_refused_by_its_size_before_anything_is_spent(make_reco
         call(recorder, "big", "gpt-4o", messages=[{"role": "user", "content": "word " * 10_000}])
 
 
-def test_a_stopped_run_refuses_every_further_call_even_a_free_one(make_recorder: Make) -> None:
-    prices = PriceBook({"dear": ModelPrice(input=0, output=1_000_000), "own": ModelPrice(input=0, output=0)})
-    recorder, ear = make_recorder(budget=Budget(1), prices=prices)
+def test_a_stopped_run_refuses_every_further_call_even_one_that_would_fit(make_recorder: Make) -> None:
+    recorder, ear = make_recorder(budget=Budget("0.01"))
     run = recorder.open_run("run", "agent that swallows exceptions")
-    call(recorder, "spends all", "dear", parent="run")
-    for attempt in range(5):
+    with pytest.raises(BudgetExceeded):
+        call(recorder, "big", "gpt-4o", parent="run", messages=["word " * 10_000])
+    for attempt in range(4):
         with pytest.raises(BudgetExceeded):
-            call(recorder, attempt, "own", parent="run")
-    assert recorder.open_run("other", "another run").status == "running"
-    call(recorder, "in the other run", "own", parent="other")
-    assert run.refused_calls == 1
+            call(recorder, attempt, "gpt-4o", parent="run", messages=["tiny"])
+    recorder.open_run("other", "another run")
+    call(recorder, "in the other run", "gpt-4o", parent="other", messages=["tiny"])
+    assert (run.refused_calls, run.llm_calls) == (1, 0)
     assert ear.told("llm-call-refused")[0].attributes["attempts"] == 5
 
 
@@ -178,11 +178,9 @@ def test_money_set_aside_comes_back_when_a_call_fails_or_was_free(make_recorder:
         else:
             recorder.close_llm(number, usage=REPLY, cached=True)
     recorder.open_llm("still fits", parent="run", model="cent", params={"max_tokens": 200})
+    recorder.open_llm("and another", parent="run", model="cent", params={"max_tokens": 200})
     with pytest.raises(BudgetExceeded, match=r"\$0\.0000 \(and \$0\.0400 in flight\)"):
-        for number in range(3):
-            recorder.open_llm(
-                ("one too many", number), parent="run", model="cent", params={"max_tokens": 200}
-            )
+        recorder.open_llm("one too many", parent="run", model="cent")
 
 
 def test_what_a_tool_costs_counts_against_the_limit(make_recorder: Make) -> None:
@@ -237,8 +235,17 @@ def test_the_exception_survives_a_process_pool() -> None:
 
 def test_through_the_tracer_the_refusal_reaches_the_users_code_and_ends_its_run(db: Any) -> None:
     with Tracer(db, budget=Budget(steps=1)) as tracer:
-        with pytest.raises(BudgetExceeded), tracer.run("agent") as run:
+
+        @tracer.run
+        def agent() -> None:
             for _ in range(3):
                 with tracer.llm("gpt-4o") as block:
                     block.done("hello")
-        assert (run.status, run.span and run.span.refused_calls, run.steps) == ("failure", 1, 1)
+
+        ended: list[Any] = []
+        with signals.run_ended.connected_to(lambda _, run: ended.append(run), sender=tracer.recorder):
+            with pytest.raises(BudgetExceeded):
+                agent()
+    assert [(run.status, run.error_type, run.llm_calls) for run in ended] == [
+        ("failure", "budget_exceeded", 1)
+    ]

@@ -143,7 +143,7 @@ def test_two_tracers_on_one_file_write_through_one_thread_and_neither_loses(db: 
             ids = {record_a_run(one), record_a_run(two)}
         assert len(writers) == 1
         ids.add(record_a_run(one))
-    assert {id for (id,) in rows(db, "select id from runs where status = 'success'")} == ids
+    assert {run_id for (run_id,) in rows(db, "select id from runs where status = 'success'")} == ids
 
 
 def test_what_sqlite_cannot_take_is_stored_all_the_same(tracer: Tracer, stored: Stored) -> None:

@@ -22,7 +22,7 @@ from tokentrace_core.cli.options import common_options
 from tokentrace_core.cli.text import clean
 from tokentrace_core.errors import TokentraceError
 
-#: Command (and module) -> the question it answers; the first line of its own help.
+#: Command, which is also its module -> the question it answers.
 COMMANDS: dict[str, str] = {
     "demo": "Watch a real agent recorded and stopped; no key, no network.",
     "runs": "The latest runs, newest first.",

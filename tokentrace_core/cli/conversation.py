@@ -92,7 +92,9 @@ def _print_message(screen: Console, message: Any, kind: str | None = None) -> No
     if name or kind:
         label.append(f" ({clean(name or kind)})", style="dim")
     screen.print(label)
-    screen.print(Padding(Text(clean_lines(text), overflow="fold"), (0, 0, 0, 2), expand=False))
+    for line in clean_lines(text).split("\n"):
+        # One by one: a block of lines would be filled up with blanks to its longest.
+        screen.print(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) if line else "")
 
 
 def _reading(message: Any) -> str:

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from tokentrace_core.cli import figures, main
 from tokentrace_core.cli.document import money
 from tokentrace_core.cli.options import Settings, common_options, pass_settings, since_option
 from tokentrace_core.cli.output import console, is_narrow, write_json
+from tokentrace_core.cli.table import Column, print_table
 from tokentrace_core.cli.text import clean
 from tokentrace_core.store.reader import DIMENSIONS, Reader, Row
 
@@ -59,7 +59,7 @@ def cost(settings: Settings, by: tuple[str, ...], since: int | None) -> None:
         )
         return
     screen = console()
-    screen.print(_table(screen, rows, by, total))
+    _print(screen, rows, by, total)
     for note in _notes(total):
         screen.print(note)
 
@@ -76,28 +76,27 @@ def _document(row: Row, by: tuple[str, ...], total: Row) -> dict[str, Any]:
     }
 
 
-def _table(screen: Console, rows: list[Row], by: tuple[str, ...], total: Row) -> Table:
+def _print(screen: Console, rows: list[Row], by: tuple[str, ...], total: Row) -> None:
     narrow = is_narrow(screen)
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_footer=True)
-    for name in by:
-        table.add_column(name, footer="total" if name == by[0] else "", overflow="fold", min_width=5)
-    if not by:
-        table.add_column("", footer="total", no_wrap=True)
-    cells = [_cells(row, total, narrow) for row in rows] if by else []
-    for header, footer in zip((*_HEADERS, "cost", "share"), _cells(total, total, narrow), strict=True):
-        table.add_column(header, footer=Text(footer, style="bold"), justify="right", no_wrap=True)
-    for row, figures_of_row in zip(rows, cells, strict=False):
-        table.add_row(*(Text(clean(row[name])) for name in by), *figures_of_row)
-    return table
+    names = [Column(name, flexible=True) for name in by] or [Column("")]
+    figure_columns = [Column(header, numeric=True) for header in (*_HEADERS, "cost", "share")]
+    labels = [Text("total"), *(Text() for _ in names[1:])]
+    print_table(
+        screen,
+        [*names, *figure_columns],
+        [[*(Text(clean(row[name])) for name in by), *_cells(row, total, narrow)] for row in rows if by],
+        footer=[*labels, *_cells(total, total, narrow)],
+    )
 
 
-def _cells(row: Row, total: Row, narrow: bool) -> list[str]:
+def _cells(row: Row, total: Row, narrow: bool) -> list[Text]:
     spent = figures.spent(
         row["cost_nano_usd"], unpriced=row["unpriced_calls"], estimated=row["estimated_calls"]
     )
     counts = [figures.tokens(row[name], narrow=narrow) for name in _COUNTS]
     part = figures.share(row["cost_nano_usd"], total["cost_nano_usd"])
-    return [*counts, spent, figures.UNKNOWN if spent == figures.UNPRICED else part]
+    cells = [*counts, spent, figures.UNKNOWN if spent == figures.UNPRICED else part]
+    return [Text(cell) for cell in cells]
 
 
 def _notes(total: Row) -> list[Text]:

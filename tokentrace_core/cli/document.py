@@ -9,6 +9,12 @@ Every node has `type` (run, step, llm_call, tool_call), the columns of its table
 - a run and a step sum up `input_tokens` (the whole prompts), `cached_tokens` (the part read from the cache),
   `output_tokens`, `llm_calls`, and say how sure the cost is: `unpriced_calls` are left out of it,
   `estimated_calls` and `estimated_usd` are in it.
+
+The commands wrap it: `show` prints the run (with `--messages` also `messages`, one entry per model call: `call_id`,
+`model`, `new`, `repeated`, `answer`); `runs` prints `{"runs": [...]}`; `cost` `{"by", "since", "rows", "total"}`;
+`prices MODEL` `{"model", "provider", "price_version", "context_window", "per_million_usd", "tiers"}`, `prices`
+`{"unpriced": [...]}`; `doctor` `{"ok", "checks"}`; `tail` one line per event: `event`, `at`, `run_id`, `run_name`
+and the span.
 """
 
 from __future__ import annotations

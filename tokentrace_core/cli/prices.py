@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from tokentrace_core.cli import figures, main
 from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json
+from tokentrace_core.cli.table import Column, print_table
 from tokentrace_core.cli.text import clean
 from tokentrace_core.errors import TokentraceError
 from tokentrace_core.pricing import PriceBook, to_usd
@@ -147,24 +147,24 @@ def _document(listed: _Listed) -> dict[str, Any]:
 def _print(screen: Console, listed: _Listed) -> None:
     screen.print(Text(clean(listed.model), style="bold"))
     screen.print(Text(clean(listed.version or ""), style="dim"))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("$ per million tokens", no_wrap=True)
-    for tier in listed.tiers:
-        table.add_column(f"prompts over {tier.above:,}" if tier.above else "price", justify="right")
-    for counter in _COUNTERS:
-        table.add_row(
-            counter.replace("_", " "), *(_dollars(tier.per_million[counter]) for tier in listed.tiers)
-        )
-    screen.print(table)
+    prices_of = [f"prompts over {tier.above:,}" if tier.above else "price" for tier in listed.tiers]
+    print_table(
+        screen,
+        [Column("$ per million tokens"), *(Column(header, numeric=True) for header in prices_of)],
+        [
+            [Text(counter.replace("_", " ")), *(_dollars(tier.per_million[counter]) for tier in listed.tiers)]
+            for counter in _COUNTERS
+        ],
+    )
     if listed.context_window:
         screen.print(f"context window: {listed.context_window:,} tokens")
     if len(listed.tiers) > 1:
         screen.print("A prompt over the limit pays the dearer price for the whole call.")
 
 
-def _dollars(amount: Decimal) -> str:
+def _dollars(amount: Decimal) -> Text:
     text = f"{amount:f}"
-    return f"${text if len(text.partition('.')[2]) >= 2 else f'{amount:.2f}'}"
+    return Text(f"${text if len(text.partition('.')[2]) >= 2 else f'{amount:.2f}'}")
 
 
 def _list_unpriced(settings: Settings) -> None:
@@ -177,20 +177,25 @@ def _list_unpriced(settings: Settings) -> None:
         click.echo(f"Every call in {clean(settings.path)} has a price.")
         return
     screen = console()
-    screen.print(_unpriced_table(rows))
+    _print_unpriced(screen, rows)
     screen.print(Text(_how_to_price(rows[0]["model"])))
 
 
-def _unpriced_table(rows: list[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("model without a price", overflow="fold")
-    table.add_column("provider", overflow="fold")
-    for header in ("calls", "tokens in", "out"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for row in rows:
-        counts = (figures.tokens(row[name]) for name in ("calls", "input_tokens", "output_tokens"))
-        table.add_row(Text(clean(row["model"])), Text(clean(row["provider"] or figures.UNKNOWN)), *counts)
-    return table
+def _print_unpriced(screen: Console, rows: list[Row]) -> None:
+    headers = ("calls", "tokens in", "out")
+    names = [Column("model without a price", flexible=True), Column("provider", flexible=True)]
+    print_table(
+        screen,
+        [*names, *(Column(header, numeric=True) for header in headers)],
+        [
+            [
+                Text(clean(row["model"])),
+                Text(clean(row["provider"] or figures.UNKNOWN)),
+                *(Text(figures.tokens(row[name])) for name in ("calls", "input_tokens", "output_tokens")),
+            ]
+            for row in rows
+        ],
+    )
 
 
 def _how_to_price(model: str) -> str:

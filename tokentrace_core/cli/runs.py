@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from tokentrace_core.cli import figures, lines, main
 from tokentrace_core.cli.document import run_document, run_duration_ms
 from tokentrace_core.cli.options import Settings, common_options, pass_settings, since_option
 from tokentrace_core.cli.output import console, is_narrow, write_json
+from tokentrace_core.cli.table import Column, print_table
 from tokentrace_core.cli.text import clean, shorten
 from tokentrace_core.store.reader import Reader, Row
 
@@ -20,10 +20,13 @@ from tokentrace_core.store.reader import Reader, Row
 SHORT_ID = 8
 
 
-class _Column(NamedTuple):
+class _Shown(NamedTuple):
+    """A column of the list, and what stands in it."""
+
     header: str
     cell: Callable[[Row], str | Text]
     numeric: bool = False
+    flexible: bool = False
 
 
 def _cost(row: Row) -> str:
@@ -32,37 +35,42 @@ def _cost(row: Row) -> str:
     )
 
 
-_ID = _Column("id", lambda row: row["id"][-SHORT_ID:])
-_STATUS = _Column("status", lambda row: lines.status(row["status"]))
-_COST = _Column("cost", _cost, True)
-_TIME = _Column("time", lambda row: figures.duration(run_duration_ms(row)), True)
+def _tokens(row: Row) -> str:
+    return "/".join(figures.tokens(row[name], narrow=True) for name in ("input_tokens", "output_tokens"))
+
+
+def _cut(text: str | None) -> Text:
+    """A name that ends in … where the column ends."""
+    return Text(shorten(text or figures.UNKNOWN, 24), no_wrap=True, overflow="ellipsis")
+
+
+_ID = _Shown("id", lambda row: row["id"][-SHORT_ID:])
+_STATUS = _Shown("status", lambda row: lines.status(row["status"]))
+_COST = _Shown("cost", _cost, numeric=True)
+_TIME = _Shown("time", lambda row: figures.duration(run_duration_ms(row)), numeric=True)
 
 _WIDE = (
     _ID,
-    _Column("started (UTC)", lambda row: figures.moment(row["started_at"])),
-    _Column("name", lambda row: clean(row["name"])),
-    _Column("user", lambda row: clean(row["user_id"] or figures.UNKNOWN)),
+    _Shown("started (UTC)", lambda row: figures.moment(row["started_at"])),
+    _Shown("name", lambda row: clean(row["name"])),
+    _Shown("user", lambda row: clean(row["user_id"] or figures.UNKNOWN)),
     _STATUS,
-    _Column("steps", lambda row: f"{row['steps']:,}", True),
-    _Column("calls", lambda row: f"{row['llm_calls']:,}", True),
-    _Column("tokens in", lambda row: figures.tokens(row["input_tokens"]), True),
-    _Column("out", lambda row: figures.tokens(row["output_tokens"]), True),
+    _Shown("steps", lambda row: f"{row['steps']:,}", numeric=True),
+    _Shown("calls", lambda row: f"{row['llm_calls']:,}", numeric=True),
+    _Shown("tokens in", lambda row: figures.tokens(row["input_tokens"]), numeric=True),
+    _Shown("out", lambda row: figures.tokens(row["output_tokens"]), numeric=True),
     _COST,
     _TIME,
 )
 #: For 80 characters: names cut, figures rounded, related ones in one column.
 _NARROW = (
     _ID,
-    _Column("UTC", lambda row: figures.moment(row["started_at"], "%m-%d %H:%M")),
-    _Column("name", lambda row: shorten(row["name"], 12)),
-    _Column("user", lambda row: shorten(row["user_id"] or figures.UNKNOWN, 8)),
-    _Column("status", lambda row: lines.status(row["status"])),
-    _Column("steps\n/calls", lambda row: f"{row['steps']}/{row['llm_calls']}", True),
-    _Column(
-        "tokens\nin/out",
-        lambda row: "/".join(figures.tokens(row[c], narrow=True) for c in ("input_tokens", "output_tokens")),
-        True,
-    ),
+    _Shown("UTC", lambda row: figures.moment(row["started_at"], "%m-%d %H:%M")),
+    _Shown("name", lambda row: _cut(row["name"]), flexible=True),
+    _Shown("user", lambda row: _cut(row["user_id"]), flexible=True),
+    _STATUS,
+    _Shown("steps\n/calls", lambda row: f"{row['steps']}/{row['llm_calls']}", numeric=True),
+    _Shown("tokens\nin/out", _tokens, numeric=True),
     _COST,
     _TIME,
 )
@@ -91,15 +99,9 @@ def runs(settings: Settings, limit: int, since: int | None) -> None:
 
 def _print(rows: list[Row]) -> None:
     screen = console()
-    columns = _NARROW if is_narrow(screen) else _WIDE
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.header, justify="right" if column.numeric else "left", no_wrap=True, overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(_text(column.cell(row)) for column in columns))
-    screen.print(table)
+    shown = _NARROW if is_narrow(screen) else _WIDE
+    columns = [Column(each.header, each.numeric, each.flexible) for each in shown]
+    print_table(screen, columns, [[_text(each.cell(row)) for each in shown] for row in rows])
 
 
 def _text(cell: str | Text) -> Text:

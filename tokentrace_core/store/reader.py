@@ -230,8 +230,20 @@ def _open(path: Path) -> Database:
             f"there is no file {path}. Name one with --db or TOKENTRACE_DB, or make one with `tokentrace demo`."
         )
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
-        database = Database(connection)
+        database = Database(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0))
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    try:
+        _check(path, database)
+    except StoreError:
+        database.close()
+        raise
+    return database
+
+
+def _check(path: Path, database: Database) -> None:
+    """Refuse a file that is not ours, or of a time after ours."""
+    try:
         known = database.table("_sqlite_migrations").exists() and database.table("runs").exists()
         newer = schema.unknown_migrations(database) if known else []
     except sqlite3.Error as error:
@@ -243,4 +255,3 @@ def _open(path: Path) -> Database:
         )
     if not known:
         raise StoreError(f"{path} is a SQLite file, but not one of tokentrace's: it has no runs in it.")
-    return database

@@ -38,6 +38,11 @@ def agent(server: LoopbackServer, *tools: BaseTool, name: str = "agent", **model
     return create_agent(chat_openai(server, **{"stream_usage": True, **model}), list(tools), name=name)
 
 
+def other_model(server: LoopbackServer, name: str) -> Any:
+    """A chat model of another name."""
+    return chat_openai(server, stream_usage=True).model_copy(update={"model_name": name})
+
+
 def asking(inner: Any, name: str = "ask") -> BaseTool:
     """A tool that is an agent."""
 

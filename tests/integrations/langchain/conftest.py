@@ -13,8 +13,10 @@ import tokentrace_langchain
 from tests.integrations.langchain.driving import STYLES, Driver
 from tests.integrations.langchain.trees import tree
 from tokentrace_core import Budget, Tracer
-from tokentrace_core.store.reader import Reader
+from tokentrace_core.store.reader import Reader, Row
 from tokentrace_langchain import TokentraceHandler
+
+LastRun = Callable[[], tuple[Row, list[Row]]]
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +60,18 @@ def instrumented(tracer: Tracer) -> Iterator[None]:
     tokentrace_langchain.instrument(tracer)
     yield
     tokentrace_langchain.uninstrument()
+
+
+@pytest.fixture
+def last_run(stored: Callable[[], Reader]) -> LastRun:
+    """The only run there is, and its model calls."""
+
+    def read() -> tuple[Row, list[Row]]:
+        reader = stored()
+        [run] = reader.runs()
+        return run, reader.llm_calls(run["id"])
+
+    return read
 
 
 @pytest.fixture

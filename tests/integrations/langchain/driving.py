@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import Any
 
 STYLES = ("invoke", "ainvoke", "stream", "astream")
@@ -24,17 +25,12 @@ class Driver:
         return self.style.endswith("stream")
 
     def __call__(self, runnable: Any, inputs: Any, config: Any = None, **more: Any) -> Any:
-        method = getattr(runnable, self.style)
-        match self.style:
-            case "invoke":
-                return method(inputs, config, **more)
-            case "ainvoke":
-                return self._runner.run(method(inputs, config, **more))
-            case "stream":
-                return list(method(inputs, config, **more))
-            case _:
-                return self._runner.run(_collect(method(inputs, config, **more)))
+        if self.style.startswith("a"):
+            return self._runner.run(self.coroutine(runnable, inputs, config, **more), context=copy_context())
+        answer = getattr(runnable, self.style)(inputs, config, **more)
+        return list(answer) if self.streams else answer
 
-
-async def _collect(chunks: Any) -> list[Any]:
-    return [chunk async for chunk in chunks]
+    async def coroutine(self, runnable: Any, inputs: Any, config: Any = None, **more: Any) -> Any:
+        """The call in one of the asynchronous styles."""
+        answer = getattr(runnable, self.style)(inputs, config, **more)
+        return [chunk async for chunk in answer] if self.streams else await answer

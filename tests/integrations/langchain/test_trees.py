@@ -6,11 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain_core.language_models import FakeListLLM
-from langchain_core.output_parsers import StrOutputParser
-from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnablePassthrough
 from langchain_core.tools import ToolException, tool
 from langgraph.graph import END, START, StateGraph
 
@@ -224,80 +219,6 @@ run team success: go -> It is three.
   step researcher 2 model success
     llm gpt-4o-mini success
   step team 1 write success
-    llm gpt-4o-mini success
-"""
-    )
-
-
-def test_a_chain_is_a_run_with_a_step_for_each_model_call(
-    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
-) -> None:
-    chain = ChatPromptTemplate.from_template("About {topic}?") | chat_openai(server, stream_usage=True)
-    server.script(Turn("Rain."))
-    call(chain | StrOutputParser(), {"topic": "weather"}, config | {"run_name": "explain"})
-    assert (
-        last_tree()
-        == """\
-run explain success: {"topic":"weather"} -> Rain.
-  step explain 1 - success
-    llm gpt-4o-mini success
-"""
-    )
-
-
-def test_a_model_alone_is_a_run_of_one_step(
-    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
-) -> None:
-    server.script(Turn("Rain."))
-    call(chat_openai(server, stream_usage=True), "Will it rain?", config)
-    assert (
-        last_tree()
-        == """\
-run gpt-4o-mini success: Will it rain? -> Rain.
-  step gpt-4o-mini 1 - success
-    llm gpt-4o-mini success
-"""
-    )
-
-
-def test_a_completion_model_is_recorded_as_one(call: Driver, config: Any, last_tree: LastTree) -> None:
-    call(FakeListLLM(responses=["Rain."]), "Will it rain?", config)
-    assert (
-        last_tree()
-        == """\
-run completion success: Will it rain? -> Rain.
-  step completion 1 - success
-    completion None success estimated
-"""
-    )
-
-
-class Library(BaseRetriever):
-    """Finds the same page whatever it is asked."""
-
-    def _get_relevant_documents(self, query: str, **_: Any) -> list[Any]:
-        from langchain_core.documents import Document
-
-        return [Document(f"About {query}.", metadata={"page": 7})]
-
-
-def test_a_retrieval_belongs_to_the_run_that_asked_for_it(
-    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
-) -> None:
-    found = RunnablePassthrough() | {"found": Library()} | ChatPromptTemplate.from_template("{found}")
-    server.script(Turn("Rain."))
-    call(
-        found | chat_openai(server, stream_usage=True) | StrOutputParser(),
-        "weather",
-        config | {"run_name": "rag"},
-    )
-    assert (
-        last_tree()
-        == """\
-run rag success: weather -> Rain.
-  step rag 1 - success
-    retrieval Library{"query":"weather"} success: [{"content":"About weather.","metadata":{"page":7}}]
-  step rag 2 - success
     llm gpt-4o-mini success
 """
     )
