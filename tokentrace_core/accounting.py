@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from tokentrace_core.open_spans import Loop, Node
 from tokentrace_core.payload import canonical_json
-from tokentrace_core.pricing import CACHED, FREE, PriceBook, Priced, estimate_tokens
+from tokentrace_core.pricing import CACHED, FREE, UNPRICED, PriceBook, Priced, estimate_tokens
 from tokentrace_core.prompts import Message
+from tokentrace_core.shield import log_once
 from tokentrace_core.spans import LLMCall
 from tokentrace_core.usage import Usage
 
@@ -36,10 +37,14 @@ def price_of(
     if not billed or usage is None:
         return FREE
     at = datetime.fromtimestamp(call.started_at / 1_000_000, UTC)
-    answered = prices.price(call.model_answered, usage, provider=call.provider, at=at)
-    if answered.nano_usd is not None:
-        return answered
-    return prices.price(call.model, usage, provider=call.provider, at=at)
+    try:
+        answered = prices.price(call.model_answered, usage, provider=call.provider, at=at)
+        if answered.nano_usd is not None:
+            return answered
+        return prices.price(call.model, usage, provider=call.provider, at=at)
+    except Exception as error:
+        log_once("a call could not be priced", error)
+        return UNPRICED
 
 
 def write_usage(call: LLMCall, usage: Usage | None, price: Priced, *, cached: bool) -> None:

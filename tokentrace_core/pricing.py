@@ -115,7 +115,7 @@ class PriceBook:
         `prompt` is its text, or its size in tokens. Text counts as one token per four UTF-8 bytes: good for
         prose, up to half too low for dense JSON.
         """
-        tokens = prompt if isinstance(prompt, int) else estimate_tokens(len(prompt.encode("utf-8", "replace")))
+        tokens = prompt if isinstance(prompt, int) else estimate_tokens(len(prompt.encode(errors="replace")))
         return self.cost(
             model, Usage(input_uncached_tokens=tokens, output_tokens=max_tokens), provider=provider
         )

@@ -243,9 +243,8 @@ def test_through_the_tracer_the_refusal_reaches_the_users_code_and_ends_its_run(
                     block.done("hello")
 
         ended: list[Any] = []
-        with signals.run_ended.connected_to(lambda _, run: ended.append(run), sender=tracer.recorder):
-            with pytest.raises(BudgetExceeded):
-                agent()
-    assert [(run.status, run.error_type, run.llm_calls) for run in ended] == [
-        ("failure", "budget_exceeded", 1)
-    ]
+        hearing = signals.run_ended.connected_to(lambda _, run: ended.append(run), sender=tracer.recorder)
+        with hearing, pytest.raises(BudgetExceeded):
+            agent()
+    [run] = ended
+    assert (run.status, run.error_type, run.llm_calls) == ("failure", "budget_exceeded", 1)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.core.conftest import Ear
-from tokentrace_core import Budget, Tracer, Usage
+from tokentrace_core import Budget, BudgetExceeded, Run, Tracer, Usage
 from tokentrace_core.recorder import Recorder
 
 USED = Usage(input_uncached_tokens=1_000, output_tokens=100)
@@ -199,33 +200,47 @@ def test_a_tool_that_waits_for_a_human_ends_as_waiting_and_so_does_its_run(
     assert (ear.tool_calls[0].status, run.status) == ("waiting", "waiting")
 
 
-def test_a_run_resumed_by_another_process_keeps_its_id_its_sum_and_its_spent_budget(db: Path) -> None:
-    with Tracer(db, budget=Budget(steps=3)) as before:
+@pytest.fixture
+def left_waiting(db: Path) -> Run:
+    """A run of session thread-1 that another process left waiting after two calls."""
+    with Tracer(db) as before:
         run = before.recorder.open_run("first", "agent", session="thread-1", input="the task", tags=["a"])
         for step in range(2):
             before.recorder.open_llm(step, parent="first", model="gpt-4o")
             before.recorder.close_llm(step, usage=USED)
         before.recorder.wait("first", "go on?")
-    with Tracer(db, budget=Budget(steps=3)) as after:
-        resumed = after.recorder.open_run("second", "agent", session="thread-1", resume=True)
-        assert (resumed.id, resumed.tags, resumed.steps) == (run.id, ["a"], 2)
-        after.recorder.open_llm("third", parent="second", model="gpt-4o")
-        after.recorder.close_llm("third", usage=USED)
-        with pytest.raises(RuntimeError, match="3 of 3 steps"):
-            after.recorder.open_llm("fourth", parent="second", model="gpt-4o")
-        after.recorder.close_run("second")
-        assert resumed.cost_nano_usd == 3 * USED_NANO
-    rows = list(_rows(db, "select id, steps, cost_nano_usd, input from runs"))
-    assert rows == [(run.id, 3, 3 * USED_NANO, "the task")]
+    return run
+
+
+def test_a_run_resumed_by_another_process_goes_on_counting_where_it_stopped(
+    db: Path, left_waiting: Run
+) -> None:
+    with Tracer(db) as tracer:
+        resumed = tracer.recorder.open_run("second", "agent", session="thread-1", resume=True)
+        assert (resumed.id, resumed.tags, resumed.steps) == (left_waiting.id, ["a"], 2)
+        tracer.recorder.open_llm("third", parent="second", model="gpt-4o")
+        tracer.recorder.close_llm("third", usage=USED)
+        tracer.recorder.close_run("second")
+    with closing(sqlite3.connect(db)) as file:
+        totals = file.execute("select id, status, steps, cost_nano_usd, input from runs").fetchall()
+        steps = file.execute("select number, agent_step from steps order by number").fetchall()
+    assert totals == [(left_waiting.id, "success", 3, 3 * USED_NANO, "the task")]
+    assert steps == [(1, 1), (2, 2), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent"), [(Budget("0.007"), r"\$0\.0070 of \$0\.0070"), (Budget(steps=2), "2 of 2 steps")]
+)
+@pytest.mark.usefixtures("left_waiting")
+def test_a_run_resumed_by_another_process_has_spent_what_it_had_spent(
+    db: Path, budget: Budget, spent: str
+) -> None:
+    with Tracer(db, budget=budget) as tracer:
+        tracer.recorder.open_run("second", "agent", session="thread-1", resume=True)
+        with pytest.raises(BudgetExceeded, match=spent):
+            tracer.recorder.open_llm("third", parent="second", model="gpt-4o")
 
 
 def test_a_session_with_nothing_waiting_begins_a_new_run(recorder: Recorder) -> None:
     recorder.open_run("first", "agent", session="a")
     assert recorder.open_run("second", "agent", session="b", resume=True).session_id == "b"
-
-
-def _rows(db: Path, sql: str) -> list[tuple[Any, ...]]:
-    import sqlite3
-
-    with sqlite3.connect(db) as connection:
-        return connection.execute(sql).fetchall()

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
 from langchain.agents import create_agent
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool, StructuredTool, tool
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
@@ -41,6 +43,13 @@ def agent(server: LoopbackServer, *tools: BaseTool, name: str = "agent", **model
 def other_model(server: LoopbackServer, name: str) -> Any:
     """A chat model of another name."""
     return chat_openai(server, stream_usage=True).model_copy(update={"model_name": name})
+
+
+class Library(BaseRetriever):
+    """Finds the same page whatever it is asked."""
+
+    def _get_relevant_documents(self, query: str, **_: Any) -> list[Any]:
+        return [Document(f"About {query}.", metadata={"page": 7})]
 
 
 def asking(inner: Any, name: str = "ask") -> BaseTool:

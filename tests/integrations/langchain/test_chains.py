@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from langchain_core.documents import Document
 from langchain_core.language_models import FakeListLLM
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnablePassthrough
 
+from tests.integrations.langchain.agents import Library
 from tests.integrations.langchain.driving import Driver
 from tests.loopback import LoopbackServer, Turn
 from tests.loopback.clients import chat_openai
@@ -60,13 +59,6 @@ run llm success: Will it rain? -> Rain.
     completion None success estimated
 """
     )
-
-
-class Library(BaseRetriever):
-    """Finds the same page whatever it is asked."""
-
-    def _get_relevant_documents(self, query: str, **_: Any) -> list[Any]:
-        return [Document(f"About {query}.", metadata={"page": 7})]
 
 
 def test_a_retrieval_belongs_to_the_run_that_asked_for_it(
