@@ -12,6 +12,7 @@ import copy
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
@@ -30,6 +31,12 @@ R = TypeVar("R")
 
 #: How many items of a generator tool are kept as its result.
 _KEPT_ITEMS = 100
+
+
+@lru_cache(maxsize=128)
+def _system_message(text: str) -> dict[str, str]:
+    """The same object for the same text, so that a resent prompt is recognised."""
+    return {"role": "system", "content": text}
 
 
 class Block:
@@ -258,7 +265,10 @@ class LLMBlock(Block):
         if isinstance(messages, str):
             messages = [messages]
         if system := request.pop("system", None):
-            messages = [{"role": "system", "content": system}, *messages]
+            first = (
+                _system_message(system) if isinstance(system, str) else {"role": "system", "content": system}
+            )
+            messages = [first, *messages]
         self.span = self._recorder.open_llm(
             self.key,
             parent=self._parent,

@@ -25,6 +25,7 @@ from tokentrace_core.pricing import (
     ModelPrice,
     PriceBook,
     estimate_tokens,
+    show_usd,
     to_nano,
     to_usd,
 )
@@ -198,16 +199,16 @@ class Account:
             return self._refusal(limit, "nothing is left")
         sure = self._sure(request, rates)
         if committed + sure > limit:
-            left = f"${to_usd(limit - committed):.4f}"
+            left = show_usd(limit - committed)
             return self._refusal(
-                limit, f"estimated cost ${to_usd(sure):.4f} would exceed remaining budget {left}"
+                limit, f"estimated cost {show_usd(sure)} would exceed remaining budget {left}"
             )
         return None
 
     def _refusal(self, limit: int, why: str) -> BudgetExceeded:
-        in_flight = f" (and ${to_usd(self._reserved):.4f} in flight)" if self._reserved else ""
+        in_flight = f" (and {show_usd(self._reserved)} in flight)" if self._reserved else ""
         return BudgetExceeded(
-            f"budget exceeded: spent ${to_usd(self._spent):.4f}{in_flight} of ${to_usd(limit):.4f}; {why}. "
+            f"budget exceeded: spent {show_usd(self._spent)}{in_flight} of {show_usd(limit)}; {why}. "
             "The call was not sent. Raise Budget(run_usd=...) if the run needs more.",
             scope="run_usd",
             spent=to_usd(self._spent),

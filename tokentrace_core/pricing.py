@@ -23,6 +23,7 @@ NANO = 1_000_000_000
 #: Tokens a reply is expected to have when nothing is known of it (requirement S15).
 EXPECTED_REPLY_TOKENS = 256
 _BYTES_PER_TOKEN = 4
+_CENT = Decimal("0.01")
 #: A book remembers this many spellings of model names; more would be a caller inventing names.
 _REMEMBERED_MODELS = 4_096
 
@@ -195,6 +196,18 @@ def to_nano(usd: Decimal | float | str) -> int:
 def to_usd(nano_usd: int) -> Decimal:
     """Nano-dollars to dollars, exact."""
     return Decimal(nano_usd).scaleb(-9)
+
+
+def show_usd(nano_usd: int) -> str:
+    """`$12.35`, `$0.0123`, `$0.00041`: from a cent up four digits of a dollar, below it two that count."""
+    amount = to_usd(nano_usd)
+    sign, amount = ("-" if amount < 0 else ""), abs(amount)
+    if not amount:
+        return "$0"
+    if amount >= 1:
+        return f"{sign}${amount:,.2f}"
+    digits = 4 if amount >= _CENT else 1 - amount.adjusted()
+    return f"{sign}${amount:.{min(digits, 9)}f}"
 
 
 def _or(price: Decimal | int | str | None, fallback: Decimal) -> Decimal:

@@ -101,7 +101,7 @@ class PromptHistory:
         """The message as a payload; the same one for the same object, as long as its content is the same."""
         met = self._met.get(id(message))
         witness = _witness(message)
-        if met is not None and met[0] is message and met[1] is witness:
+        if met is not None and met[0] is message and _same(met[1], witness):
             return met[2]
         payload = self._seal(to_message(message))
         if len(self._met) >= _REMEMBERED_MESSAGES:
@@ -128,14 +128,19 @@ class Sent:
         """How many messages at the start of both are the same, unchanged objects."""
         count = 0
         for ours, witness, theirs in zip(self._messages, self._witnesses, messages, strict=False):
-            if ours is not theirs or _witness(theirs) is not witness:
+            if ours is not theirs or not _same(witness, _witness(theirs)):
                 break
             count += 1
         return count
 
 
 def _witness(message: Any) -> object:
-    """What is replaced when a message is edited in place: its content."""
-    if type(message) is dict:
-        return message.get("content")
-    return getattr(message, "content", None)
+    """What changes when a message is edited in place: its content, or the blocks that make it up."""
+    content = message.get("content") if type(message) is dict else getattr(message, "content", None)
+    if type(content) is not list:
+        return content
+    return tuple((id(block), len(block) if type(block) is dict else 0) for block in content)
+
+
+def _same(witness: object, other: object) -> bool:
+    return witness is other or (type(witness) is tuple and witness == other)

@@ -33,6 +33,7 @@ from tokentrace_core.prompts import Message, ToMessage
 from tokentrace_core.redact import Redactor
 from tokentrace_core.runs import Locator, OpenRuns, Recall
 from tokentrace_core.sealing import Sealer
+from tokentrace_core.shield import log_once
 from tokentrace_core.signals import Event
 from tokentrace_core.spans import LLMCall, Run, Score, Span, Status, Step, ToolCall, status_of
 from tokentrace_core.usage import Usage
@@ -43,6 +44,15 @@ _EARLY_ENDS = 1_000
 
 def _as_is(message: Any) -> Message:
     return message if isinstance(message, Mapping) else {"role": "user", "content": message}
+
+
+def _amount(usd: Any) -> int | None:
+    """Nano-dollars of an amount that a tool names; None, and a line in the log, if it is no amount."""
+    try:
+        return None if usd is None else to_nano(usd)
+    except (ArithmeticError, ValueError) as error:
+        log_once("a tool's cost is no amount of dollars", error)
+        return None
 
 
 class Recorder:
@@ -360,11 +370,11 @@ class Recorder:
             if not isinstance(call, ToolCall):
                 return []
             call.http_status, call.result = http_status, self._sealer.result(result)
-            if cost_usd is not None:
-                call.cost_nano_usd = to_nano(cost_usd)
-                charge(node, call.cost_nano_usd)
+            if (nano_usd := _amount(cost_usd)) is not None:
+                call.cost_nano_usd = nano_usd
+                charge(node, nano_usd)
                 if node.run.account is not None:
-                    node.run.account.spend(call.cost_nano_usd)
+                    node.run.account.spend(nano_usd)
             if error is not None:
                 call.error_type, call.error = "ToolError", self._sealer.result(error)
             return self._end_call(node, call, "success" if error is None else "failure", [], result)

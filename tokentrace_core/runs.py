@@ -164,6 +164,7 @@ class OpenRuns:
             return None
         span = run.root
         span.waiting_ms += max(run.clock.now() - (span.ended_at or run.clock.now()), 0) // 1000
+        span.error_type = span.error = None
         span.status, span.ended_at, run.waiting_for, run.resumable = "running", None, None, True
         self._runs[span.id] = run
         self.add(Node(key, run, None, span.name))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tokentrace_core.cli import figures
 from tokentrace_core.cli.text import clean, clean_lines, first_line, shorten
+from tokentrace_core.pricing import show_usd
 
 
 @pytest.mark.parametrize(
@@ -29,12 +30,12 @@ from tokentrace_core.cli.text import clean, clean_lines, first_line, shorten
     ],
 )
 def test_small_sums_keep_two_digits_that_count(nano: int, shown: str) -> None:
-    assert figures.usd(nano) == shown
+    assert show_usd(nano) == shown
 
 
 @given(st.integers(min_value=1, max_value=10**15))
 def test_no_sum_but_zero_is_shown_as_zero(nano: int) -> None:
-    shown = Decimal(figures.usd(nano).removeprefix("$").replace(",", ""))
+    shown = Decimal(show_usd(nano).removeprefix("$").replace(",", ""))
     assert shown
     assert abs(shown - Decimal(nano) / 10**9) <= max(
         Decimal("0.005"), Decimal(nano) / 10**9 * Decimal("0.06")

@@ -14,6 +14,7 @@ from tokentrace_core.cli.options import Settings, common_options, pass_settings,
 from tokentrace_core.cli.output import console, is_narrow, write_json
 from tokentrace_core.cli.table import Column, print_table
 from tokentrace_core.cli.text import clean
+from tokentrace_core.pricing import show_usd
 from tokentrace_core.store.reader import DIMENSIONS, Reader, Row
 
 _COUNTS = ("runs", "calls", "input_tokens", "cached_tokens", "output_tokens")
@@ -114,7 +115,7 @@ def _notes(total: Row) -> list[Text]:
         part = figures.share(total["estimated_nano_usd"], total["cost_nano_usd"])
         notes.append(
             Text(
-                f"≈ {figures.usd(total['estimated_nano_usd'])} ({part}) of the cost is estimated: "
+                f"≈ {show_usd(total['estimated_nano_usd'])} ({part}) of the cost is estimated: "
                 f"{figures.count(total['estimated_calls'], 'call')} without reported usage."
             )
         )

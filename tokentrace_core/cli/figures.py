@@ -6,25 +6,11 @@ What is unknown is never shown as zero: `unpriced` for money, `-` for the rest. 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 
-from tokentrace_core.pricing import to_usd
+from tokentrace_core.pricing import show_usd, to_usd
 
 UNKNOWN = "-"
 UNPRICED = "unpriced"
-_CENT = Decimal("0.01")
-
-
-def usd(nano_usd: int) -> str:
-    """`$12.35`, `$0.0123`, `$0.00041`: from a cent up four digits of a dollar, below it two that count."""
-    amount = to_usd(nano_usd)
-    sign, amount = ("-" if amount < 0 else ""), abs(amount)
-    if not amount:
-        return "$0"
-    if amount >= 1:
-        return f"{sign}${amount:,.2f}"
-    digits = 4 if amount >= _CENT else 1 - amount.adjusted()
-    return f"{sign}${amount:.{min(digits, 9)}f}"
 
 
 def exact_usd(nano_usd: int) -> str:
@@ -37,7 +23,7 @@ def spent(nano_usd: int, *, unpriced: int = 0, estimated: int = 0) -> str:
     """A sum and how sure it is: `≈` with estimated parts, `+?` where calls without a price are left out."""
     if unpriced and not nano_usd:
         return UNPRICED
-    return f"{'≈' if estimated else ''}{usd(nano_usd)}{'+?' if unpriced else ''}"
+    return f"{'≈' if estimated else ''}{show_usd(nano_usd)}{'+?' if unpriced else ''}"
 
 
 def share(part: int, whole: int) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from tokentrace_core.cli import figures
 from tokentrace_core.cli.nodes import LLMNode, Node, RunNode, Spent, StepNode, ToolNode
 from tokentrace_core.cli.text import clean, first_line, shorten
+from tokentrace_core.pricing import show_usd
 
 STATUS_STYLES = {
     "success": ("✓", "green"),
@@ -76,7 +77,7 @@ def tool_line(call: ToolNode) -> Text:
     )
     result = Text(f"→ {figures.size(call.result_bytes)}") if call.result_bytes is not None else None
     http = Text(f"HTTP {call.http_status}") if call.http_status is not None else None
-    paid = Text(figures.usd(call.cost_nano_usd)) if call.cost_nano_usd is not None else None
+    paid = Text(show_usd(call.cost_nano_usd)) if call.cost_nano_usd is not None else None
     inside = Text.assemble("agents inside ", cost(call.spent)) if call.children else None
     return _joined(title, _trouble(call), http, result, paid, inside, duration(call))
 

@@ -10,6 +10,7 @@ from tokentrace_core.cli import figures, lines
 from tokentrace_core.cli.nodes import Node, RunNode, Spent, StepNode, ToolNode
 from tokentrace_core.cli.text import clean
 from tokentrace_core.cli.tree import llm_calls, walk
+from tokentrace_core.pricing import show_usd
 
 
 def print_run(screen: Console, run: RunNode) -> None:
@@ -27,7 +28,7 @@ def total_lines(run: RunNode) -> list[Text]:
         notes.append(
             Text(
                 f"≈ {figures.count(spent.estimated_calls, 'call')} estimated: no usage was reported. "
-                f"{figures.usd(spent.estimated_nano_usd)} of the cost rests on that."
+                f"{show_usd(spent.estimated_nano_usd)} of the cost rests on that."
             )
         )
     if spent.unpriced_calls:

@@ -31,6 +31,7 @@ DIMENSIONS: dict[str, str] = {
     "agent": "coalesce(c.agent, '(none)')",
     "step-name": "coalesce(c.step_name, '(none)')",
     "status": "c.status",
+    "run-status": "c.run_status",
     "day": "c.day",
     "tool": "coalesce(t.name, '(no tool)')",
 }
@@ -184,11 +185,11 @@ class Reader:
         )
 
 
-_FACTS = """k.run_id, k.session_id, k.user_id, k.project, k.run_name, k.agent, k.step_name, k.status,
+_FACTS = """k.run_id, k.session_id, k.user_id, k.project, k.run_name, k.run_status, k.agent, k.step_name, k.status,
     k.provider, k.model, k.day, k.started_at, k.run_id || k.id as call_key, k.cost_status, k.usage_source"""
 #: What tools themselves cost joins the model calls as rows that are no calls.
 _TOOLS_OWN = """
-    select t.run_id, r.session_id, r.user_id, r.project, r.name, s.agent, s.name, t.status, '(tool)', '(tool)',
+    select t.run_id, r.session_id, r.user_id, r.project, r.name, r.status, s.agent, s.name, t.status, '(tool)', '(tool)',
            date(t.started_at / 1000000, 'unixepoch'), t.started_at, null, null, null, 0, 0, 0,
            t.cost_nano_usd, t.id
     from tool_calls t join runs r on r.id = t.run_id

@@ -15,48 +15,68 @@ from tokentrace_core.payload import Payload, canonical_json
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.snapshot import snapshot
 from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
-from tokentrace_core.store import schema
 
 #: The widest integer SQLite stores.
 _WIDEST = 2**63 - 1
 
 
-#: Columns that are computed rather than read off the field of their name.
-_COMPUTED: dict[str, Callable[[Any], Any]] = {
-    "prompt_id": lambda call: call.prompt.id if call.prompt else None,
-    "tools_id": lambda call: call.tools.id if call.tools else None,
-    "output_id": lambda call: call.output.id if call.output else None,
-    "arguments": lambda call: call.arguments.json if call.arguments else None,
-    "arguments_hash": lambda call: call.arguments.id if call.arguments else None,
-    "result_bytes": lambda call: call.result.size if call.result else None,
+Getter = Callable[[Any], Any]
+
+#: Fields that are not a column of their own name and value: what they become.
+_COLUMNS_OF_FIELD: dict[str, dict[str, Getter]] = {
+    "prompt": {"prompt_id": lambda call: call.prompt.id if call.prompt else None},
+    "tools": {"tools_id": lambda call: call.tools.id if call.tools else None},
+    "arguments": {
+        "arguments": lambda call: call.arguments.json if call.arguments else None,
+        "arguments_hash": lambda call: call.arguments.id if call.arguments else None,
+    },
+    "result": {
+        "result": lambda call: call.result.text if call.result else None,
+        "result_bytes": lambda call: call.result.size if call.result else None,
+    },
 }
-
-
-_KEPT = frozenset({"input", "output", "error", "reasoning"})
+_OUTPUT_OF_CALL: dict[str, Getter] = {
+    "output_id": lambda call: call.output.id if call.output else None,
+}
+#: A run resumed in another process does not know the texts that the file has: they stay.
+_KEPT = frozenset({"input", "output", "reasoning"})
 
 
 class Statement(NamedTuple):
     """How one kind of span is written: insert, or bring the row up to date."""
 
+    columns: tuple[str, ...]
     sql: str
     row: Callable[[Any], tuple[Any, ...]]
 
 
-def _statement(table: str) -> Statement:
-    names = schema.columns(table)
-    key = schema.key_of(table)
-    # A run resumed in another process does not know the texts that the file has: they stay.
+def _statement(kind: type[Any]) -> Statement:
+    getters = _getters(kind)
+    key = ("run_id", "id") if "run_id" in getters else ("id",)
     updates = ", ".join(
         f"{name} = coalesce(excluded.{name}, {name})" if name in _KEPT else f"{name} = excluded.{name}"
-        for name in names
+        for name in getters
         if name not in key
     )
     sql = (
-        f"insert into {table} ({', '.join(names)}) values ({', '.join('?' * len(names))})"
+        f"insert into {kind.table} ({', '.join(getters)}) values ({', '.join('?' * len(getters))})"
         f" on conflict ({', '.join(key)}) do update set {updates}"
     )
-    read = [_COMPUTED.get(name) or _field(name) for name in names]
-    return Statement(sql, lambda span: tuple(_plain(get(span)) for get in read))
+    read = list(getters.values())
+    return Statement(tuple(getters), sql, lambda span: tuple(_plain(get(span)) for get in read))
+
+
+def _getters(kind: type[Any]) -> dict[str, Getter]:
+    """The columns of a kind of span, and how each is read."""
+    getters: dict[str, Getter] = {}
+    for name in kind.__struct_fields__:
+        if name == "output" and kind is LLMCall:
+            getters |= _OUTPUT_OF_CALL
+        else:
+            getters |= _COLUMNS_OF_FIELD.get(name) or {name: _field(name)}
+    if kind is Run:
+        del getters["run_id"]  # a run is its own trace: its id says it
+    return getters
 
 
 def _field(name: str) -> Callable[[Any], Any]:
@@ -79,12 +99,7 @@ def _plain(value: Any) -> Any:
 
 
 STATEMENTS: dict[type, Statement] = {
-    Session: _statement("sessions"),
-    Run: _statement("runs"),
-    Step: _statement("steps"),
-    LLMCall: _statement("llm_calls"),
-    ToolCall: _statement("tool_calls"),
-    Score: _statement("scores"),
+    kind: _statement(kind) for kind in (Session, Run, Step, LLMCall, ToolCall, Score)
 }
 
 INSERT_MESSAGE = "insert or ignore into messages (id, role, body, bytes) values (?, ?, ?, ?)"
@@ -103,7 +118,7 @@ def prompt_row(prompt: Prompt) -> tuple[Any, ...]:
 
 def waiting_run(connection: sqlite3.Connection, session_id: str) -> Run | None:
     """The latest run of a session, as a span again, if it waits. Its texts stay as they are in the file."""
-    names = [name for name in schema.columns("runs") if name not in _TEXTS_OF_RUN]
+    names = [name for name in STATEMENTS[Run].columns if name not in _TEXTS_OF_RUN]
     row = connection.execute(
         f"select {', '.join(names)} from runs where session_id = ? order by started_at desc limit 1",
         [session_id],

@@ -153,7 +153,7 @@ _VIEWS = {
     # One row per model call with all that a report groups by. Refused calls are not in it: nothing was sent.
     "calls": f"""
         select c.id, c.run_id, c.step_id, r.session_id, r.user_id, r.project, r.name as run_name,
-               r.framework, r.task_type, r.agent_version, r.environment, s.agent, s.name as step_name,
+               r.status as run_status, r.framework, r.task_type, r.agent_version, r.environment, s.agent, s.name as step_name,
                s.number as step_number, c.kind, c.provider, coalesce(c.model, c.model_answered) as model,
                c.model_answered, c.status, c.error_type, {_INPUT_TOKENS.format("c.")} as input_tokens,
                coalesce(c.cache_read_tokens, 0) as cached_tokens,
@@ -200,15 +200,6 @@ def m001_the_trace(db: Database) -> None:
         db.table(table).create_index(columns_of_index)
     for name, sql in _VIEWS.items():
         db.create_view(name, sql)
-
-
-def columns(table: str) -> list[str]:
-    """The columns of a table, as they are written."""
-    return list(_TABLES[table][0])
-
-
-def key_of(table: str) -> tuple[str, ...]:
-    return _TABLES[table][1]
 
 
 def unknown_migrations(db: Database) -> list[str]:

@@ -23,14 +23,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Any
 
 from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.spans import LLMCall, Run, Session
-from tokentrace_core.store import schema
 from tokentrace_core.store.rows import (
     INSERT_MESSAGE,
     INSERT_PROMPT,
@@ -39,6 +36,9 @@ from tokentrace_core.store.rows import (
     prompt_row,
     waiting_run,
 )
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 log = logging.getLogger("tokentrace")
 
@@ -112,7 +112,7 @@ class Writer:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
         if not self.path.exists():
             return None
-        connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=0.05)
+        connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=0.05)
         try:
             return waiting_run(connection, session_id)
         except sqlite3.Error:
@@ -258,17 +258,7 @@ class Writer:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.path.exists():
                 self.path.touch(mode=0o600)
-            connection = sqlite3.connect(self.path, timeout=5.0, check_same_thread=False)
-            connection.execute("pragma journal_mode = wal")
-            connection.execute("pragma synchronous = normal")
-            database = Database(connection)
-            if newer := schema.unknown_migrations(database):
-                connection.close()
-                raise ValueError(
-                    f"{self.path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one"
-                )
-            schema.migrations.apply(database)
-            self._database = database
+            self._database = _prepared(self.path)
         return self._database
 
     def _close_database(self) -> None:
@@ -280,7 +270,8 @@ class Writer:
                 log.debug("tokentrace: the file did not close cleanly", exc_info=True)
 
     def _lose(self, reason: str, spans: int) -> None:
-        self.losses[reason] += spans
+        if spans:
+            self.losses[reason] += spans
         now = time.monotonic()
         if now - self._said.get(reason, -_SAY_EVERY_S) >= _SAY_EVERY_S:
             self._said[reason] = now
@@ -290,6 +281,24 @@ class Writer:
                 reason,
                 self.path,
             )
+
+
+def _prepared(path: Path) -> Database:
+    """The file, with our tables in it."""
+    # Imported on the writer's thread: sqlite-utils is most of what `import tokentrace_core` would cost.
+    from sqlite_utils import Database
+
+    from tokentrace_core.store import schema
+
+    connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = normal")
+    database = Database(connection)
+    if newer := schema.unknown_migrations(database):
+        connection.close()
+        raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")
+    schema.migrations.apply(database)
+    return database
 
 
 # ── one writer per process and file ──────────────────────────────────────────────────────────────────
