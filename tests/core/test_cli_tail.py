@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -24,11 +26,19 @@ Follow = Callable[..., Result]
 
 
 @pytest.fixture
-def follow(db: Path) -> Follow:
-    """Tail the file while `work` is done, until nothing has happened for a while."""
+def follow(db: Path, monkeypatch: pytest.MonkeyPatch) -> Follow:
+    """Tail the file, do the `work` once it has had its first look, and stop when nothing happens any more."""
+    looked = threading.Event()
+    tail = importlib.import_module("tokentrace_core.cli.tail")
+    for name in ("_from_now", "_from_the_start"):
+        monkeypatch.setattr(tail, name, _then(getattr(tail, name), looked.set))
 
     def run(work: Callable[[], None], *options: str) -> Result:
-        later = threading.Timer(0.2, work)
+        def begin() -> None:
+            assert looked.wait(30)
+            work()
+
+        later = threading.Thread(target=begin)
         later.start()
         arguments = ["--db", str(db), "tail", "--interval", "0.05", "--exit-when-idle", "0.8", *options]
         result = CliRunner().invoke(main, arguments)
@@ -36,6 +46,15 @@ def follow(db: Path) -> Follow:
         return result
 
     return run
+
+
+def _then(function: Callable[..., Any], after: Callable[[], None]) -> Callable[..., Any]:
+    def both(*args: Any) -> Any:
+        result = function(*args)
+        after()
+        return result
+
+    return both
 
 
 @contextmanager
