@@ -21,7 +21,6 @@ from tokentrace_langchain import mapping
 
 Kind = Literal["chat", "completion"]
 
-
 #: The model call that this code is making, and the task that began it. LangChain notes in which chain or tool code
 #: runs, but not that a model asks another one. Forgotten at the first token, as then the code that listens runs too.
 _asking: ContextVar[tuple[UUID, object] | None] = ContextVar("tokentrace_langchain_asking", default=None)

@@ -53,6 +53,9 @@ def _nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shield, "_logged", set())
 
 
+two_styles = pytest.mark.parametrize("call", ["invoke", "astream"], indirect=True)
+
+
 class Mishap(Exception):
     """A bug of ours."""
 
@@ -114,6 +117,7 @@ def assert_unaffected(
     assert len(said) == len(set(said))
 
 
+@two_styles
 @pytest.mark.parametrize("name", MAPPING)
 def test_a_mapping_that_raises_costs_the_record_and_not_the_agent(
     outcome: Callable[..., list[Any]],
@@ -126,6 +130,7 @@ def test_a_mapping_that_raises_costs_the_record_and_not_the_agent(
     assert_unaffected(outcome, config, caplog)
 
 
+@two_styles
 @pytest.mark.parametrize("name", VERBS)
 def test_a_recorder_that_raises_costs_the_record_and_not_the_agent(
     outcome: Callable[..., list[Any]],
