@@ -284,16 +284,9 @@ class LLMBlock(Block):
     def end(self, error: BaseException | None = None) -> None:
         reply = self._stream.reply if self._reply is None and self._stream else read_reply(self._reply or {})
         if error is not None:
-            self._recorder.fail(self.key, error, usage=reply.usage, output=reply.message, model=reply.model)
+            self._recorder.fail(self.key, error, arrived=reply)
             return
-        self._recorder.close_llm(
-            self.key,
-            usage=reply.usage,
-            output=reply.message,
-            model=reply.model,
-            stop_reason=reply.stop_reason,
-            response_id=reply.response_id,
-        )
+        self._recorder.close_llm(self.key, **reply._asdict())
 
     def done(self, reply: Any) -> None:
         """The provider's reply: usage, model, stop reason and text are read from it.

@@ -31,6 +31,7 @@ from tokentrace_core.open_spans import Loop, Node, OpenRun
 from tokentrace_core.pricing import PriceBook, to_nano
 from tokentrace_core.prompts import Message, ToMessage
 from tokentrace_core.redact import Redactor
+from tokentrace_core.replies import Reply
 from tokentrace_core.runs import Locator, OpenRuns, Recall
 from tokentrace_core.sealing import Sealer
 from tokentrace_core.shield import log_once
@@ -40,6 +41,7 @@ from tokentrace_core.usage import Usage
 
 #: How many ends that came before their starts are kept.
 _EARLY_ENDS = 1_000
+_NOTHING = Reply()
 
 
 def _as_is(message: Any) -> Message:
@@ -173,16 +175,14 @@ class Recorder:
         key: Hashable,
         error: BaseException,
         *,
-        usage: Usage | None = None,
-        output: Any = None,
+        arrived: Reply = _NOTHING,
         to_message: ToMessage = _as_is,
-        model: str | None = None,
     ) -> None:
-        """It raised. For a model call, `usage` and `output` are what had arrived (and is billed)."""
+        """It raised. `arrived`: what there was of a model's reply by then, which is billed."""
 
         def end(node: Node) -> list[Event]:
             if isinstance(node.span, LLMCall):
-                return self._fail_llm(node, node.span, error, usage, output, to_message, model)
+                return self._fail_llm(node, node.span, error, arrived, to_message)
             if isinstance(node.span, ToolCall):
                 self._blame(node.span, error)
                 return self._end_call(node, node.span, status_of(error), [])
@@ -194,7 +194,7 @@ class Recorder:
 
     def cancel(self, key: Hashable, *, output: Any = None) -> None:
         """It was abandoned by its caller."""
-        self.fail(key, GeneratorExit(), output=output)
+        self.fail(key, GeneratorExit(), arrived=Reply(output=output))
 
     # ── steps of the user's own code ─────────────────────────────────────────────────────────────────
 
@@ -510,19 +510,17 @@ class Recorder:
         node: Node,
         call: LLMCall,
         error: BaseException,
-        usage: Usage | None,
-        output: Any,
+        arrived: Reply,
         to_message: ToMessage,
-        model: str | None,
     ) -> list[Event]:
         events: list[Event] = []
         self._blame(call, error)
-        call.model_answered = self._sealer.name(model)
-        message = model_calls.take_output(node, call, output, to_message)
+        call.model_answered = self._sealer.name(arrived.model)
+        message = model_calls.take_output(node, call, arrived.output, to_message)
         status = status_of(error)
         # A provider that answers with an error bills nothing; a reply broken off is billed.
-        billed = usage is not None or message is not None or status in ("cancelled", "timeout")
-        model_calls.settle(node, call, usage, message, self.prices, events, billed=billed)
+        billed = arrived.usage is not None or message is not None or status in ("cancelled", "timeout")
+        model_calls.settle(node, call, arrived.usage, message, self.prices, events, billed=billed)
         return self._end_call(node, call, status, events)
 
     def _close_step(self, node: Node, error: BaseException | None) -> list[Event]:

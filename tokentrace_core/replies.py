@@ -17,19 +17,22 @@ from tokentrace_core.usage import Usage, read_usage
 
 
 class Reply(NamedTuple):
-    """What a provider answered."""
+    """What a model answered; the fields are those of `Recorder.close_llm`."""
 
-    message: Message | None = None
+    output: Any = None
+    """Its message, in the common form or the framework's own."""
     usage: Usage | None = None
     model: str | None = None
+    provider: str | None = None
     stop_reason: str | None = None
     response_id: str | None = None
+    cached: bool = False
 
 
 def read_reply(reply: Any) -> Reply:
     """Read a whole reply: a client's response object, its dict, or plain text."""
     if isinstance(reply, str):
-        return Reply(message={"role": "assistant", "content": reply})
+        return Reply(output={"role": "assistant", "content": reply})
     if isinstance(reply, Reply):
         return reply
     data = _plain(reply)
@@ -74,7 +77,7 @@ class StreamedReply:
             for call in self._tools.values()
         ]
         return Reply(
-            message=_assistant("".join(self._text), calls) if self._text or calls else None,
+            output=_assistant("".join(self._text), calls) if self._text or calls else None,
             usage=read_usage(self._convention, self._usage),
             model=self._facts.get("model"),
             stop_reason=self._facts.get("stop_reason"),
@@ -150,7 +153,7 @@ def _read_chat(data: Mapping[str, Any]) -> Reply:
             }
         )
     return Reply(
-        message=_assistant((message or {}).get("content") or "", calls),
+        output=_assistant((message or {}).get("content") or "", calls),
         usage=read_usage("openai", _mapping(data.get("usage"))),
         model=_text(data.get("model")),
         stop_reason=_text(choice.get("finish_reason")),
@@ -171,7 +174,7 @@ def _read_responses(data: Mapping[str, Any]) -> Reply:
             )
         texts += [_text(part.get("text")) or "" for part in _mappings(item.get("content"))]
     return Reply(
-        message=_assistant("".join(texts), calls),
+        output=_assistant("".join(texts), calls),
         usage=read_usage("openai", _mapping(data.get("usage"))),
         model=_text(data.get("model")),
         stop_reason=_text(data.get("status")),
@@ -182,7 +185,7 @@ def _read_responses(data: Mapping[str, Any]) -> Reply:
 def _read_anthropic(data: Mapping[str, Any]) -> Reply:
     blocks = _mappings(data.get("content"))
     return Reply(
-        message=_assistant(
+        output=_assistant(
             "".join(_text(block.get("text")) or "" for block in blocks if block.get("type") == "text"),
             [
                 {"id": block.get("id"), "name": block.get("name"), "arguments": block.get("input")}

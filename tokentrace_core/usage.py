@@ -141,6 +141,19 @@ def read_usage(convention: str, payload: Mapping[str, Any] | None) -> Usage | No
     )
 
 
+def read_any_usage(*payloads: object) -> Usage | None:
+    """Read a provider's raw report of unknown convention: the first of these places that holds one.
+
+    Anthropic alone names its cache counters beside the input; all others follow OpenAI.
+    """
+    for payload in payloads:
+        if isinstance(payload, Mapping):
+            convention = "anthropic" if "cache_read_input_tokens" in payload else "openai"
+            if (usage := read_usage(convention, payload)) is not None:
+                return usage
+    return None
+
+
 class _Figures:
     """Reads counts from a payload and remembers whether any of them was impossible."""
 

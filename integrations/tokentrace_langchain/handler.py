@@ -7,46 +7,16 @@ no hop to another thread. Hence every method is shielded: only `BudgetExceeded` 
 
 from __future__ import annotations
 
-import asyncio
-from contextvars import ContextVar
 from typing import Any, Literal
-from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.runnables.config import var_child_runnable_config
 
 from tokentrace_core import Tracer, default_tracer
 from tokentrace_core.shield import shielded
-from tokentrace_langchain import mapping
+from tokentrace_langchain import mapping, place
 
-Kind = Literal["chat", "completion"]
-
-#: The model call that this code is making, and the task that began it. LangChain notes in which chain or tool code
-#: runs, but not that a model asks another one. Forgotten at the first token, as then the code that listens runs too.
-_asking: ContextVar[tuple[UUID, object] | None] = ContextVar("tokentrace_langchain_asking", default=None)
-
-
-def current_run_id() -> UUID | None:
-    """The LangChain run that this code is called from, as LangChain itself notes it."""
-    config = var_child_runnable_config.get()
-    return getattr(config.get("callbacks"), "parent_run_id", None) if config else None
-
-
-def current_model_run_id() -> UUID | None:
-    """The LangChain model run that this code is called from.
-
-    LangChain runs the inside of an asynchronous call in a task of its own. The task that began it is outside,
-    and runs on when the call is cancelled, of which LangChain tells nobody.
-    """
-    run_id, task = _asking.get() or (None, None)
-    return run_id if task is None or task is not _current_task() else None
-
-
-def _current_task() -> object:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
+#: What LangChain passes to every callback: run_id, parent_run_id, tags, metadata, name …
+Event = dict[str, Any]
 
 
 class TokentraceHandler(BaseCallbackHandler):
@@ -67,142 +37,83 @@ class TokentraceHandler(BaseCallbackHandler):
     def _use(self, tracer: Tracer) -> None:
         self.tracer = tracer
         self._recorder = tracer.recorder
-        for locator in (current_run_id, current_model_run_id):
+        for locator in (place.current_run_id, place.current_model_run_id):
             self._recorder.add_locator(locator)
 
     # ── chains: only their links matter, and the outermost is the run ────────────────────────────────
 
     @shielded
-    def on_chain_start(
-        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **event: Any
-    ) -> None:
-        name, tags = event.get("name") or "chain", event.get("tags")
-        in_loop = mapping.is_part_of_agent(tags)
-        if parent_run_id and self._recorder.nest(run_id, parent_run_id, name, in_loop=in_loop):
+    def on_chain_start(self, serialized: Any, inputs: Any, **event: Any) -> None:
+        key, parent, tags = event["run_id"], event.get("parent_run_id"), event.get("tags")
+        name, in_loop = event.get("name") or "chain", mapping.is_part_of_agent(tags)
+        if parent and self._recorder.nest(key, parent, name, in_loop=in_loop):
             return
-        self._recorder.open_run(
-            run_id,
-            name,
-            input=mapping.run_input(inputs),
-            resume=mapping.is_resume(inputs),
-            **mapping.run_facts(event.get("metadata"), tags),
-        )
+        facts = mapping.run_facts(event.get("metadata"), tags)
+        asked, resume = mapping.run_input(inputs), mapping.is_resume(inputs)
+        self._recorder.open_run(key, name, input=asked, resume=resume, **facts)
 
     @shielded
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, **event: Any) -> None:
-        if not self._recorder.leave(run_id):
+    def on_chain_end(self, outputs: Any, **event: Any) -> None:
+        if not self._recorder.leave(event["run_id"]):
             asked = mapping.run_input(event.get("inputs"))
-            self._recorder.close_run(run_id, output=mapping.run_output(outputs), asked=asked)
+            self._recorder.close_run(event["run_id"], output=mapping.said_last(outputs), asked=asked)
 
     @shielded
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
-        self._fail(run_id, error)
+    def on_chain_error(self, error: BaseException, **event: Any) -> None:
+        self._fail(error, event)
 
     # ── models ───────────────────────────────────────────────────────────────────────────────────────
 
     @shielded
-    def on_chat_model_start(
-        self,
-        serialized: Any,
-        messages: list[list[Any]],
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        **event: Any,
-    ) -> None:
-        self._open_llm("chat", messages[0], run_id, parent_run_id, event)
+    def on_chat_model_start(self, serialized: Any, messages: list[list[Any]], **event: Any) -> None:
+        self._open_llm("chat", messages[0], event)
 
     @shielded
-    def on_llm_start(
-        self,
-        serialized: Any,
-        prompts: list[str],
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        **event: Any,
-    ) -> None:
-        self._open_llm("completion", prompts, run_id, parent_run_id, event)
+    def on_llm_start(self, serialized: Any, prompts: list[str], **event: Any) -> None:
+        self._open_llm("completion", prompts, event)
 
     @shielded
-    def on_llm_new_token(self, token: Any, *, run_id: UUID, **event: Any) -> None:
-        _asking.set(None)
-        self._recorder.first_token(run_id, usage=mapping.usage_of_piece(event.get("chunk")))
+    def on_llm_new_token(self, token: Any, **event: Any) -> None:
+        place.stop_asking()
+        self._recorder.first_token(event["run_id"], usage=mapping.usage_of_piece(event.get("chunk")))
 
     @shielded
-    def on_llm_end(self, response: Any, *, run_id: UUID, **event: Any) -> None:
+    def on_llm_end(self, response: Any, **event: Any) -> None:
         reply = mapping.reply_of(response)
-        self._recorder.close_llm(run_id, to_message=mapping.to_message, **reply._asdict())
+        self._recorder.close_llm(event["run_id"], to_message=mapping.to_message, **reply._asdict())
 
     @shielded
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
-        partial = mapping.broken_reply_of(event.get("response"))
-        self._recorder.fail(
-            run_id,
-            error,
-            usage=partial.usage,
-            output=partial.output,
-            to_message=mapping.to_message,
-            model=partial.model,
-        )
+    def on_llm_error(self, error: BaseException, **event: Any) -> None:
+        arrived = mapping.broken_reply_of(event.get("response"))
+        self._recorder.fail(event["run_id"], error, arrived=arrived, to_message=mapping.to_message)
 
     # ── tools and retrievers ─────────────────────────────────────────────────────────────────────────
 
     @shielded
-    def on_tool_start(
-        self,
-        serialized: Any,
-        input_str: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        **event: Any,
-    ) -> None:
-        inputs = event.get("inputs")
-        self._recorder.open_tool(
-            run_id,
-            event.get("name") or (serialized or {}).get("name") or "tool",
-            parent=parent_run_id,
-            arguments=input_str if inputs is None else inputs,
-            tool_call_id=event.get("tool_call_id"),
-            run=self._run_of_its_own(parent_run_id, event, inputs or input_str),
-        )
+    def on_tool_start(self, serialized: Any, input_str: str, **event: Any) -> None:
+        name = event.get("name") or (serialized or {}).get("name") or "tool"
+        self._open_tool(name, event.get("inputs") or input_str, event)
 
     @shielded
-    def on_tool_end(self, output: Any, *, run_id: UUID, **event: Any) -> None:
+    def on_tool_end(self, output: Any, **event: Any) -> None:
         result, error = mapping.tool_result(output)
-        self._recorder.close_tool(run_id, result, error=error)
+        self._recorder.close_tool(event["run_id"], result, error=error)
 
     @shielded
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
-        self._fail(run_id, error)
+    def on_tool_error(self, error: BaseException, **event: Any) -> None:
+        self._fail(error, event)
 
     @shielded
-    def on_retriever_start(
-        self,
-        serialized: Any,
-        query: str,
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        **event: Any,
-    ) -> None:
-        self._recorder.open_tool(
-            run_id,
-            event.get("name") or "retriever",
-            parent=parent_run_id,
-            arguments={"query": query},
-            kind="retrieval",
-            run=self._run_of_its_own(parent_run_id, event, query),
-        )
+    def on_retriever_start(self, serialized: Any, query: str, **event: Any) -> None:
+        self._open_tool(event.get("name") or "retriever", {"query": query}, event, kind="retrieval")
 
     @shielded
-    def on_retriever_end(self, documents: Any, *, run_id: UUID, **event: Any) -> None:
-        self._recorder.close_tool(run_id, mapping.documents(documents))
+    def on_retriever_end(self, documents: Any, **event: Any) -> None:
+        self._recorder.close_tool(event["run_id"], mapping.found(documents))
 
     @shielded
-    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **event: Any) -> None:
-        self._fail(run_id, error)
+    def on_retriever_error(self, error: BaseException, **event: Any) -> None:
+        self._fail(error, event)
 
     # ── LangGraph asks for these two by name ─────────────────────────────────────────────────────────
 
@@ -214,34 +125,46 @@ class TokentraceHandler(BaseCallbackHandler):
 
     # ── shared ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _open_llm(
-        self, kind: Kind, messages: list[Any], run_id: UUID, parent: UUID | None, event: dict[str, Any]
-    ) -> None:
+    def _open_llm(self, kind: Literal["chat", "completion"], messages: list[Any], event: Event) -> None:
         self._recorder.open_llm(
-            run_id,
-            parent=parent,
+            event["run_id"],
+            parent=event.get("parent_run_id"),
             kind=kind,
             messages=messages,
             to_message=mapping.to_message,
-            run=self._run_of_its_own(parent, event, mapping.last_content(messages)),
+            run=_run_of_its_own(event, mapping.to_message(messages[-1])["content"] if messages else None),
             **mapping.request_of(event.get("metadata"), event.get("invocation_params")),
         )
-        # Prompts of one batch all begin before the first is sent: none is inside another.
-        _asking.set((run_id, _current_task()) if event.get("batch_size", 1) == 1 else None)
+        if event.get("batch_size", 1) == 1:
+            place.begin_asking(event["run_id"])
+        else:  # prompts of one batch all begin before the first is sent: none is inside another
+            place.stop_asking()
 
-    def _run_of_its_own(
-        self, parent: UUID | None, event: dict[str, Any], asked: Any
-    ) -> dict[str, Any] | None:
-        """What to say of the run that a call is when it was not made inside any."""
-        if parent is not None:
-            return None
-        facts = mapping.run_facts(event.get("metadata"), event.get("tags"))
-        return facts | {"name": event.get("name"), "input": asked}
+    def _open_tool(
+        self, name: str, arguments: Any, event: Event, kind: Literal["tool", "retrieval"] = "tool"
+    ) -> None:
+        self._recorder.open_tool(
+            event["run_id"],
+            name,
+            parent=event.get("parent_run_id"),
+            arguments=arguments,
+            tool_call_id=event.get("tool_call_id"),
+            kind=kind,
+            run=_run_of_its_own(event, arguments),
+        )
 
-    def _fail(self, run_id: UUID, error: BaseException) -> None:
+    def _fail(self, error: BaseException, event: Event) -> None:
         if not mapping.is_control_flow(error):
-            self._recorder.fail(run_id, error)
+            self._recorder.fail(event["run_id"], error)
         elif (question := mapping.question_of(error)) is not None:
-            self._recorder.wait(run_id, question)
+            self._recorder.wait(event["run_id"], question)
         else:
-            self._recorder.leave(run_id)
+            self._recorder.leave(event["run_id"])
+
+
+def _run_of_its_own(event: Event, asked: Any) -> dict[str, Any] | None:
+    """What to say of the run that a call is when it was not made inside any."""
+    if event.get("parent_run_id") is not None:
+        return None
+    facts = mapping.run_facts(event.get("metadata"), event.get("tags"))
+    return facts | {"name": event.get("name"), "input": asked}

@@ -13,6 +13,7 @@ import pytest
 from tests.core.conftest import Ear
 from tokentrace_core import Budget, BudgetExceeded, Run, Tracer, Usage
 from tokentrace_core.recorder import Recorder
+from tokentrace_core.replies import Reply
 
 USED = Usage(input_uncached_tokens=1_000, output_tokens=100)
 USED_NANO = 3_500_000
@@ -103,7 +104,9 @@ def test_what_had_arrived_of_a_broken_stream_is_kept_and_billed_as_reported(
     recorder: Recorder, ear: Ear
 ) -> None:
     recorder.open_llm("call", model="gpt-4o")
-    recorder.fail("call", RuntimeError("connection lost"), usage=USED, output={"content": "half an ans"})
+    recorder.fail(
+        "call", RuntimeError("connection lost"), arrived=Reply(usage=USED, output={"content": "half an ans"})
+    )
     [call] = ear.llm_calls
     assert (call.status, call.cost_nano_usd, call.usage_source) == ("failure", USED_NANO, "reported")
     assert call.output is not None

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.core.conftest import Ear
 from tokentrace_core import Budget, BudgetExceeded, Usage
 from tokentrace_core.recorder import Recorder
+from tokentrace_core.replies import Reply
 
 keys = st.integers(0, 12)
 parents = st.none() | st.integers(0, 14)
@@ -85,7 +86,7 @@ class Agents(RuleBasedStateMachine):
 
     @rule(key=keys, error=errors, usage=usages)
     def fail(self, key: int, error: BaseException, usage: Usage | None) -> None:
-        self.recorder.fail(key, error, usage=usage)
+        self.recorder.fail(key, error, arrived=Reply(usage=usage))
 
     @rule(key=keys)
     def wait(self, key: int) -> None:

@@ -96,13 +96,13 @@ def test_a_stream_of_any_chunks_is_read_as_far_as_it_goes(chunks: list[Any]) -> 
     stream = StreamedReply()
     for chunk in chunks:
         stream.feed(chunk)
-    assert stream.reply.message is None or isinstance(stream.reply.message["content"], str)
+    assert stream.reply.output is None or isinstance(stream.reply.output["content"], str)
 
 
 @pytest.mark.parametrize("reply", [None, 7, object(), NotAReply(), b"bytes", [], {"choices": "?"}])
 def test_what_is_no_reply_at_all_gives_an_empty_one(reply: Any) -> None:
     read = read_reply(reply)
-    assert (read.message and read.message["content"], read.usage, read.model) == (None, None, None)
+    assert (read.output and read.output["content"], read.usage, read.model) == (None, None, None)
 
 
 def test_p4_usage_that_grows_from_chunk_to_chunk_counts_once_and_the_last_wins() -> None:
@@ -116,7 +116,7 @@ def test_p4_usage_that_grows_from_chunk_to_chunk_counts_once_and_the_last_wins()
             }
         )
     assert stream.reply.usage == Usage(input_uncached_tokens=10, output_tokens=50)
-    assert stream.reply.message == {"role": "assistant", "content": "x" * 50}
+    assert stream.reply.output == {"role": "assistant", "content": "x" * 50}
 
 
 def test_p4_an_anthropic_stream_keeps_what_only_its_first_event_names() -> None:
@@ -155,7 +155,7 @@ def test_a_stream_broken_off_in_the_middle_of_a_tool_call_keeps_the_text_of_its_
             "delta": {"type": "input_json_delta", "partial_json": '{"a": '},
         }
     )
-    assert stream.reply.message == {
+    assert stream.reply.output == {
         "role": "assistant",
         "content": "",
         "tool_calls": [{"id": "t", "name": "go", "arguments": '{"a": '}],
