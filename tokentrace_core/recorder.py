@@ -26,8 +26,9 @@ from typing import Any, Literal
 from tokentrace_core import context, model_calls, signals, steps
 from tokentrace_core.accounting import charge
 from tokentrace_core.budget import Budget
+from tokentrace_core.endings import Endings
 from tokentrace_core.ids import new_span_id
-from tokentrace_core.open_spans import Loop, Node, OpenRun
+from tokentrace_core.open_spans import Loop, Node
 from tokentrace_core.pricing import PriceBook, to_nano
 from tokentrace_core.prompts import Message, ToMessage
 from tokentrace_core.redact import Redactor
@@ -36,7 +37,7 @@ from tokentrace_core.runs import Locator, OpenRuns, Recall
 from tokentrace_core.sealing import Sealer
 from tokentrace_core.shield import log_once
 from tokentrace_core.signals import Event
-from tokentrace_core.spans import LLMCall, Run, Score, Span, Status, Step, ToolCall, status_of
+from tokentrace_core.spans import LLMCall, Run, Score, Step, ToolCall, status_of
 from tokentrace_core.usage import Usage
 
 #: How many ends that came before their starts are kept.
@@ -85,10 +86,11 @@ class Recorder:
             self.prices,
             budget,
             {"project": project, "environment": environment},
-            give_up=self._abandon,
+            give_up=lambda run: self._ends.abandon(run),
             idle_s=idle_s,
             open_runs=open_runs,
         )
+        self._ends = Endings(self._runs, self._sealer, self.prices)
         self._lock = threading.RLock()
         _recorders.add(self)
         self._early_ends: OrderedDict[Hashable, Callable[[Node], list[Event]]] = OrderedDict()
@@ -153,7 +155,7 @@ class Recorder:
         def close(node: Node) -> list[Event]:
             if asked is not None and node.parent is None:
                 node.run.root.input = node.run.root.input or self._sealer.seal(asked)
-            return self._close_part(node, output, None)
+            return self._ends.part(node, output, None)
 
         self._end(key, close)
 
@@ -165,8 +167,8 @@ class Recorder:
             if isinstance(node.span, ToolCall):
                 if node.span.tool_call_id:
                     steps.expect_tool(node, node.span.tool_call_id)  # it is called again with the answer
-                return self._end_call(node, node.span, "waiting", [])
-            return self._close_part(node, None, None)
+                return self._ends.call(node, node.span, "waiting", [])
+            return self._ends.part(node, None, None)
 
         self._end(key, stop)
 
@@ -182,13 +184,13 @@ class Recorder:
 
         def end(node: Node) -> list[Event]:
             if isinstance(node.span, LLMCall):
-                return self._fail_llm(node, node.span, error, arrived, to_message)
+                return self._ends.failed_llm(node, node.span, error, arrived, to_message)
             if isinstance(node.span, ToolCall):
-                self._blame(node.span, error)
-                return self._end_call(node, node.span, status_of(error), [])
+                self._ends.blame(node.span, error)
+                return self._ends.call(node, node.span, status_of(error), [])
             if isinstance(node.span, Step):
-                return self._close_step(node, error)
-            return self._close_part(node, None, error)
+                return self._ends.step(node, error)
+            return self._ends.part(node, None, error)
 
         self._end(key, end)
 
@@ -220,7 +222,7 @@ class Recorder:
             if not isinstance(node.span, Step):
                 return []
             node.span.reasoning = self._sealer.seal(reasoning)
-            return self._close_step(node, None)
+            return self._ends.step(node, None)
 
         self._end(key, close)
 
@@ -268,7 +270,7 @@ class Recorder:
                 events += self._early_end(key)
             else:
                 self._runs.drop(node)  # not known: asked again under this key, it is refused again
-                events += self._end_implicit_run(node, call)
+                events += self._ends.implicit_run(node, call)
         self._tell(events)
         if refusal is not None:
             raise refusal
@@ -309,7 +311,7 @@ class Recorder:
             call.response_id = self._sealer.name(response_id)
             message = model_calls.take_output(node, call, output, to_message)
             model_calls.settle(node, call, usage, message, self.prices, events, cached=cached)
-            return self._end_call(node, call, "success", events, message and message.get("content"))
+            return self._ends.call(node, call, "success", events, message and message.get("content"))
 
         self._end(key, close)
 
@@ -377,7 +379,7 @@ class Recorder:
                     node.run.account.spend(nano_usd)
             if error is not None:
                 call.error_type, call.error = "ToolError", self._sealer.result(error)
-            return self._end_call(node, call, "success" if error is None else "failure", [], result)
+            return self._ends.call(node, call, "success" if error is None else "failure", [], result)
 
         self._end(key, close)
 
@@ -439,7 +441,7 @@ class Recorder:
     def close_all(self) -> None:
         """Give up every open run as interrupted: the process is about to end."""
         with self._lock:
-            events = [event for run in self._runs.open_ones() for event in self._abandon(run)]
+            events = [event for run in self._runs.open_ones() for event in self._ends.abandon(run)]
         self._tell(events)
 
     # ── beginnings ───────────────────────────────────────────────────────────────────────────────────
@@ -489,97 +491,6 @@ class Recorder:
             return []
         self._runs.touch(node.run)
         return close(node)
-
-    def _end_call(
-        self,
-        node: Node,
-        call: LLMCall | ToolCall,
-        status: Status,
-        events: list[Event],
-        answer: Any = None,
-    ) -> list[Event]:
-        call.status, call.ended_at = status, node.run.clock.now()
-        self._runs.finish(node)
-        ended = signals.llm_call_ended if isinstance(call, LLMCall) else signals.tool_call_ended
-        events += [(ended, {"call": call}), (signals.run_updated, {"run": node.run.root})]
-        steps.call_ended(node, call, status, events)
-        return events + self._end_implicit_run(node, call, answer)
-
-    def _fail_llm(
-        self,
-        node: Node,
-        call: LLMCall,
-        error: BaseException,
-        arrived: Reply,
-        to_message: ToMessage,
-    ) -> list[Event]:
-        events: list[Event] = []
-        self._blame(call, error)
-        call.model_answered = self._sealer.name(arrived.model)
-        message = model_calls.take_output(node, call, arrived.output, to_message)
-        status = status_of(error)
-        # A provider that answers with an error bills nothing; a reply broken off is billed.
-        billed = arrived.usage is not None or message is not None or status in ("cancelled", "timeout")
-        model_calls.settle(node, call, arrived.usage, message, self.prices, events, billed=billed)
-        return self._end_call(node, call, status, events)
-
-    def _close_step(self, node: Node, error: BaseException | None) -> list[Event]:
-        events: list[Event] = []
-        if node.step is not None:
-            if error is not None:
-                self._blame(node.step.span, error)
-                node.step.span.status = status_of(error)
-            self._runs.finish(node)
-            steps.end_step(node.run, node.step, events)
-            events += self._end_implicit_run(node, node.step.span)
-        return events
-
-    def _close_part(self, node: Node, output: Any, error: BaseException | None) -> list[Event]:
-        if node.span is not None:
-            return []  # a call or a step, which ends by its own verb
-        if node.parent is not None:
-            self._runs.finish(node)
-            return []
-        events = self._close_what_is_open(node.run, "cancelled")
-        return [*events, self._runs.close(node.run, output, error)]
-
-    def _end_implicit_run(self, node: Node, span: Span, answer: Any = None) -> list[Event]:
-        """A run that was opened for a call alone ends with it, and as it did."""
-        run = node.run
-        if not run.implicit or any(not other.closed and other.parent for other in run.nodes.values()):
-            return []
-        events = self._close_what_is_open(run, "cancelled")
-        ended = self._runs.close(run, answer, None)
-        if span.status not in ("success", "running", "refused"):
-            run.root.status, run.root.error_type, run.root.error = span.status, span.error_type, span.error
-        return [*events, ended]
-
-    def _close_what_is_open(self, run: OpenRun, status: Status) -> list[Event]:
-        """A run's end closes what it left open, innermost first."""
-        events: list[Event] = []
-        run.implicit = False  # the last of its calls must not end it a second time
-        for node in sorted(run.nodes.values(), key=lambda node: -node.depth):
-            if node.closed:
-                continue
-            node.closed = True
-            if isinstance(node.span, LLMCall):
-                model_calls.settle(node, node.span, None, None, self.prices, events)
-            if isinstance(node.span, LLMCall | ToolCall):
-                self._end_call(node, node.span, status, events)
-        for step in list(run.steps.values()):
-            steps.end_step(run, step, events)
-        return events
-
-    def _abandon(self, run: OpenRun) -> list[Event]:
-        events = self._close_what_is_open(run, "interrupted")
-        run.root.status, run.root.ended_at = "interrupted", run.clock.now()
-        self._runs.forget(run)
-        return [*events, (signals.run_ended, {"run": run.root})]
-
-    def _blame(self, span: Span, error: BaseException) -> None:
-        """An error is told; being called off is none."""
-        if status_of(error) != "cancelled":
-            self._sealer.blame(span, error)
 
     # ── announcements ────────────────────────────────────────────────────────────────────────────────
 

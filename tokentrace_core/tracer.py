@@ -19,14 +19,16 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from tokentrace_core import signals
-from tokentrace_core.blocks import LLMBlock, RunBlock, SessionBlock, StepBlock, ToolBlock
+from tokentrace_core.blocks import RunBlock, SessionBlock, StepBlock
 from tokentrace_core.budget import Budget
+from tokentrace_core.call_blocks import LLMBlock, ToolBlock
 from tokentrace_core.context import SessionInfo
 from tokentrace_core.ids import new_run_id
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.recorder import Recorder
 from tokentrace_core.redact import Redactor
-from tokentrace_core.store.writer import open_writer, release_writer
+from tokentrace_core.shield import shielded
+from tokentrace_core.store.shared import open_writer, release_writer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -170,7 +172,7 @@ class Tracer:
         if self._closed:
             return True
         self._closed = True
-        self.recorder.close_all()
+        shielded(self.recorder.close_all)()
         for signal, receiver in self._receivers:
             signal.disconnect(receiver, sender=self.recorder)
         _tracers.discard(self)
@@ -206,7 +208,7 @@ def default_tracer() -> Tracer:
 
 def _close_all_at_exit() -> None:
     for tracer in list(_tracers):
-        tracer.recorder.close_all()
+        shielded(tracer.recorder.close_all)()
 
 
 atexit.register(_close_all_at_exit)

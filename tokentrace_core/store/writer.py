@@ -1,29 +1,24 @@
-"""The writer: one thread and one connection per process and file; nobody else writes.
+"""The writer: one thread and one connection; in its process nobody else writes to the file.
 
 Spans are handed over as they are, several times in their life (start, end); the row is made when its batch is
 written, so it is always the latest state, and a span that began and ended within one batch is one write. The
 agent's thread only puts a reference into a queue. Hashing, redacting and encoding happen here.
 
 Trouble with the file never reaches the agent: a locked file is tried again, anything else costs the batch,
-which is counted by reason and said in the log at most once a minute. After a fork the child gets a thread, a
-queue and a connection of its own. A fork waits for the batch being written, and finds the file closed: SQLite
-believes in locks that a child only inherited the memory of.
+which is counted by reason and said in the log at most once a minute.
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
@@ -45,8 +40,6 @@ log = logging.getLogger("tokentrace")
 _BATCH = 500
 _BATCH_S = 0.2
 _QUEUE_LIMIT = 100_000
-_EXIT_S = 2.0
-_FORK_S = 1.0
 _KNOWN_IDS = 50_000
 _LOCKED_RETRIES = 20
 _SAY_EVERY_S = 60.0
@@ -69,8 +62,7 @@ class Writer:
         self.losses: Counter[str] = Counter()
         self._warm = warm
         self._said: dict[str, float] = {}
-        self._begin()
-        _writers.add(self)
+        self.begin_afresh()
 
     def put(self, span: object) -> None:
         """Hand over a span that began, changed or ended. Never blocks."""
@@ -88,7 +80,7 @@ class Writer:
         self._queue.put(note)
         return note.done.wait(timeout)
 
-    def close(self, timeout: float | None = _EXIT_S) -> bool:
+    def close(self, timeout: float | None) -> bool:
         """Flush and end the thread."""
         if self._thread is None:
             return True
@@ -122,7 +114,9 @@ class Writer:
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self) -> None:
+    def begin_afresh(self) -> object:
+        """Have a thread, a queue and a connection of one's own; gives back the connection that was there."""
+        before = getattr(self, "_database", None)
         self._queue: SimpleQueue[object] = SimpleQueue()
         self._thread = None
         self._starting = threading.Lock()
@@ -131,6 +125,7 @@ class Writer:
         """Held while a fork would leave the child half a transaction or half an import."""
         self._database: Database | None = None
         self._known: OrderedDict[str, None] = OrderedDict()
+        return before
 
     def _ensure_thread(self) -> None:
         if self._thread is None:
@@ -156,7 +151,11 @@ class Writer:
         while True:
             spans, notes = self._next_batch()
             if spans:
-                self._store(spans)
+                try:
+                    self._store(spans)
+                except Exception:  # the thread must live, or a flush would wait for ever
+                    log.exception("tokentrace: a batch could not be written")
+                    self._lose("internal error", len(spans))
             for note in notes:
                 note.done.set()
             if self._closing and self._queue.empty():
@@ -299,67 +298,3 @@ def _prepared(path: Path) -> Database:
         raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")
     schema.migrations.apply(database)
     return database
-
-
-# ── one writer per process and file ──────────────────────────────────────────────────────────────────
-
-_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-_by_path: dict[Path, tuple[Writer, int]] = {}
-_registry = threading.Lock()
-
-
-def open_writer(path: str | os.PathLike[str], *, warm: Callable[[], None] | None = None) -> Writer:
-    """The process's writer for a file; give it back with `release_writer`."""
-    resolved = Path(path).expanduser().resolve()
-    with _registry:
-        writer, users = _by_path.get(resolved, (None, 0))
-        writer = writer or Writer(resolved, warm=warm)
-        _by_path[resolved] = (writer, users + 1)
-    writer.start()
-    return writer
-
-
-def release_writer(writer: Writer, timeout: float | None = _EXIT_S) -> bool:
-    """Flush; the last user ends the thread. False if not all could be written in time."""
-    with _registry:
-        _, users = _by_path.get(writer.path, (writer, 1))
-        if users > 1:
-            _by_path[writer.path] = (writer, users - 1)
-        else:
-            _by_path.pop(writer.path, None)
-    return writer.flush(timeout) if users > 1 else writer.close(timeout)
-
-
-def _flush_at_exit() -> None:
-    deadline = time.monotonic() + _EXIT_S
-    for writer in list(_writers):
-        writer.close(max(deadline - time.monotonic(), 0.0))
-
-
-def _before_fork() -> None:
-    _resting.writers = [writer for writer in list(_writers) if writer.rest(_FORK_S)]
-
-
-def _after_fork_in_parent() -> None:
-    for writer in _resting.writers:
-        writer.go_on()
-
-
-def _after_fork_in_child() -> None:
-    global _registry
-    _registry = threading.Lock()
-    for writer in list(_writers):
-        _inherited.append(writer._database)
-        writer._begin()
-
-
-_resting = threading.local()
-#: Connections of writers that could not be brought to rest; not even to be closed here.
-_inherited: list[Any] = []
-atexit.register(_flush_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )

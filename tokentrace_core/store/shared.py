@@ -1,0 +1,81 @@
+"""One writer per process and file: shared by all tracers of that file, through exit and fork.
+
+After a fork the child gets a thread, a queue and a connection of its own. A fork waits for the batch being
+written, and finds the file closed: SQLite believes in locks that a child only inherited the memory of.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+from tokentrace_core.store.writer import Writer
+
+EXIT_S = 2.0
+_FORK_S = 1.0
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+_by_path: dict[Path, tuple[Writer, int]] = {}
+_registry = threading.Lock()
+
+
+def open_writer(path: str | os.PathLike[str], *, warm: Callable[[], None] | None = None) -> Writer:
+    """The process's writer for a file; give it back with `release_writer`."""
+    resolved = Path(path).expanduser().resolve()
+    with _registry:
+        writer, users = _by_path.get(resolved, (None, 0))
+        writer = writer or Writer(resolved, warm=warm)
+        _writers.add(writer)
+        _by_path[resolved] = (writer, users + 1)
+    writer.start()
+    return writer
+
+
+def release_writer(writer: Writer, timeout: float | None = EXIT_S) -> bool:
+    """Flush; the last user ends the thread. False if not all could be written in time."""
+    with _registry:
+        _, users = _by_path.get(writer.path, (writer, 1))
+        if users > 1:
+            _by_path[writer.path] = (writer, users - 1)
+        else:
+            _by_path.pop(writer.path, None)
+    return writer.flush(timeout) if users > 1 else writer.close(timeout)
+
+
+def _flush_at_exit() -> None:
+    deadline = time.monotonic() + EXIT_S
+    for writer in list(_writers):
+        writer.close(max(deadline - time.monotonic(), 0.0))
+
+
+def _before_fork() -> None:
+    _resting.writers = [writer for writer in list(_writers) if writer.rest(_FORK_S)]
+
+
+def _after_fork_in_parent() -> None:
+    for writer in _resting.writers:
+        writer.go_on()
+
+
+def _after_fork_in_child() -> None:
+    global _registry
+    _registry = threading.Lock()
+    for writer in list(_writers):
+        _inherited.append(writer.begin_afresh())
+
+
+_resting = threading.local()
+#: Connections of writers that could not be brought to rest; not even to be closed here.
+_inherited: list[object] = []
+atexit.register(_flush_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
