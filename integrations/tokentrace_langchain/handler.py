@@ -92,7 +92,8 @@ class TokentraceHandler(BaseCallbackHandler):
     @shielded
     def on_tool_start(self, serialized: Any, input_str: str, **event: Any) -> None:
         name = event.get("name") or (serialized or {}).get("name") or "tool"
-        self._open_tool(name, event.get("inputs") or input_str, event)
+        inputs = event.get("inputs")
+        self._open_tool(name, input_str if inputs is None else inputs, event)
 
     @shielded
     def on_tool_end(self, output: Any, **event: Any) -> None:

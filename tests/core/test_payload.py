@@ -21,6 +21,7 @@ from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
 import msgspec
+import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -182,7 +183,6 @@ def test_known_types_keep_what_they_say(value: Any, plain: JSON) -> None:
 
 
 def test_a_secret_string_type_stays_a_name() -> None:
-    pydantic = pytest.importorskip("pydantic")
     assert snapshot(pydantic.SecretStr(CANARY)) == {"$type": "pydantic.types.SecretStr"}
 
     class Real(pydantic.BaseModel):
