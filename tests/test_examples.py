@@ -1,38 +1,115 @@
-"""The examples run, keyless and offline, and leave a trace that can be read."""
+"""The examples show what they are there to show, keyless and offline, and leave a trace that can be read."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tokentrace_core.store.reader import Reader
+from tokentrace_core.store.reader import Reader, Row
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
 
+#: Runs an example by its number and gives the lines it printed.
+Play = Callable[[str], list[str]]
 
-def test_the_examples_are_there() -> None:
+
+@pytest.fixture
+def play(db: Path, tmp_path: Path) -> Play:
+    def run(number: str) -> list[str]:
+        (example,) = (example for example in EXAMPLES if example.name.startswith(number))
+        done = subprocess.run(
+            [sys.executable, str(example)],
+            cwd=tmp_path,
+            env=os.environ | {"TOKENTRACE_DB": str(db)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return done.stdout.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def recorded(db: Path) -> Callable[[], list[Row]]:
+    """The runs an example left, the latest first."""
+
+    def read() -> list[Row]:
+        with Reader(db) as reader:
+            return reader.runs()
+
+    return read
+
+
+Recorded = Callable[[], list[Row]]
+
+
+def test_an_example_that_is_not_tested_here_may_be_broken() -> None:
     assert [example.name[:2] for example in EXAMPLES] == ["01", "02", "03", "04"]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_and_is_recorded(example: Path, tmp_path: Path) -> None:
-    db = tmp_path / "traces.db"
-    done = subprocess.run(
-        [sys.executable, str(example)],
-        cwd=tmp_path,
-        env=os.environ | {"TOKENTRACE_DB": str(db)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+def test_the_first_example_prints_the_answer_and_what_it_cost(
+    play: Play, recorded: Recorded, db: Path
+) -> None:
+    answer, cost = play("01")
+    assert answer == "It left this morning."
+    (run,) = recorded()
+    # 120 + 180 tokens in at $0.15 and 18 + 9 out at $0.60 per million
+    assert run["cost_nano_usd"] == 300 * 150 + 27 * 600
+    steps, dollars = cost.split(" steps, $")
+    assert (steps, float(dollars) * 1e9) == ("2", pytest.approx(run["cost_nano_usd"]))
+    assert (run["name"], run["user_id"], run["status"]) == ("support", "ada", "success")
     with Reader(db) as reader:
-        runs = reader.runs()
-        assert runs
-        assert all(run["status"] in ("success", "failure") and run["llm_calls"] for run in runs)
+        (tool,) = reader.tool_calls(run["id"])
+    assert (tool["name"], tool["arguments"]) == ("order_status", '{"order_id":4711}')
+
+
+def test_two_requests_of_one_thread_are_two_runs_of_one_session_with_the_nested_agent_in_each(
+    play: Play, recorded: Recorded, db: Path
+) -> None:
+    assert play("02") == ["Lisbon is more than twice as large as Porto."]
+    runs = recorded()
+    assert [run["session_id"] for run in runs] == ["report-7", "report-7"]
+    assert {(run["name"], run["user_id"], run["status"]) for run in runs} == {("report", "ada", "success")}
+    with Reader(db) as reader:
+        for run in runs:
+            agents = [step["agent"] for step in reader.steps(run["id"])]
+            assert agents.count("researcher") == 2
+            assert len(agents) == 3
+            models = sorted(call["model"] for call in reader.llm_calls(run["id"]))
+            assert models == ["gpt-4o", "gpt-4o-mini", "gpt-4o-mini"]
+            assert [call["name"] for call in reader.tool_calls(run["id"])] == ["population"] * 2
+
+
+def test_a_spent_budget_stops_the_loop_and_the_partial_answer_is_kept(
+    play: Play, recorded: Recorded, db: Path
+) -> None:
+    stop, answer = play("03")
+    assert re.fullmatch(r"stopped at steps: .*\b8 of \D?8\b.*", stop)
+    assert answer == "4 findings"
+    (run,) = recorded()
+    assert (run["status"], run["error_type"]) == ("failure", "budget_exceeded")
+    assert (run["llm_calls"], run["tool_calls"], run["refused_calls"]) == (4, 4, 1)
+    assert (run["session_id"], run["user_id"]) == ("ticket-4711", "ada")
+    assert 0 < run["cost_nano_usd"] <= 20_000_000
+
+
+def test_the_signals_tell_of_the_dear_calls_and_of_the_run(play: Play, recorded: Recorded, db: Path) -> None:
+    *calls, last = play("04")
+    (run,) = recorded()
+    with Reader(db) as reader:
+        costs = [call["cost_nano_usd"] for call in reader.llm_calls(run["id"])]
+    assert calls == [f"a call to gpt-4o cost ${cost / 1e9:.4f}" for cost in costs]
+    assert len(costs) == 2
+    assert min(costs) > 1_000_000
+    assert last == f"nightly: success, 2 calls, {run['input_tokens']} tokens in"
+    assert run["input_tokens"] > 4_000

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from tokentrace_core.open_spans import Loop, Node
 from tokentrace_core.payload import canonical_json
 from tokentrace_core.pricing import CACHED, FREE, UNPRICED, PriceBook, Priced, estimate_tokens
 from tokentrace_core.prompts import Message
 from tokentrace_core.shield import log_once
+from tokentrace_core.snapshot import utf8_size
 from tokentrace_core.spans import LLMCall
 from tokentrace_core.usage import Usage
 
@@ -47,6 +50,17 @@ def price_of(
         return UNPRICED
 
 
+def with_lifetime(call: LLMCall, usage: Usage) -> Usage:
+    """Cache writes of unknown lifetime are for an hour if that is what the request asked for."""
+    if not usage.lifetime_unknown or call.params.get("cache_ttl") != "1h":
+        return usage
+    return msgspec.structs.replace(
+        usage,
+        cache_write_5m_tokens=0,
+        cache_write_1h_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+    )
+
+
 def write_usage(call: LLMCall, usage: Usage | None, price: Priced, *, cached: bool) -> None:
     """Put the figures on the span. Tokens that a local cache saved are a note, not usage."""
     call.cost_nano_usd, call.cost_status, call.price_version = price
@@ -81,4 +95,4 @@ def _reply_bytes(message: Message | None) -> int:
     content = message.get("content")
     text = content if isinstance(content, str) else canonical_json(content) if content else ""
     calls = message.get("tool_calls")
-    return len(text.encode("utf-8", "replace")) + (len(canonical_json(calls)) if calls else 0)
+    return utf8_size(text) + (len(canonical_json(calls)) if calls else 0)

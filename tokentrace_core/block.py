@@ -43,7 +43,7 @@ class Block(ABC):
 
     def __enter__(self) -> Self:
         self.begin()
-        self._token = context.enter(self._recorder, self.key)
+        self._token = context.enter(self._recorder, self.key, self)
         return self
 
     def __exit__(
@@ -93,7 +93,7 @@ class Block(ABC):
     @contextmanager
     def active(self) -> Iterator[None]:
         """Be the current block, without beginning or ending."""
-        token = context.enter(self._recorder, self.key)
+        token = context.enter(self._recorder, self.key, self)
         try:
             yield
         finally:

@@ -77,10 +77,12 @@ class RunBlock(Block):
 
     @property
     def id(self) -> str | None:
+        """The run's id; None if it could not be recorded."""
         return self.span.id if self.span else None
 
     @property
     def status(self) -> Status | None:
+        """How it stands, or how it ended; None if it could not be recorded."""
         return self.span.status if self.span else None
 
     @property
@@ -100,9 +102,11 @@ class RunBlock(Block):
         self._output = output
 
     def set_user(self, user: str) -> None:
+        """For whom the run is, where that is known only now."""
         shielded(self._recorder.describe_run)(self.key, user=user)
 
     def add_tags(self, *tags: str) -> None:
+        """Words to find the run by, besides those it has."""
         shielded(self._recorder.describe_run)(self.key, tags=tags)
 
     def record_error(self, error: BaseException) -> None:
@@ -157,6 +161,7 @@ class SessionBlock(Block):
 
     @property
     def id(self) -> str:
+        """The session's id: the one that was given, or a new one."""
         return self.info.id
 
     def __enter__(self) -> Self:

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tokentrace_core.block import Block
-from tokentrace_core.replies import StreamedReply, read_reply
+from tokentrace_core.replies import Reply, StreamedReply, read_reply
 from tokentrace_core.shield import shielded
 from tokentrace_core.spans import LLMCall, ToolCall
+from tokentrace_core.usage import Usage
 
 if TYPE_CHECKING:
     from tokentrace_core.tracer import Tracer
@@ -39,6 +40,7 @@ class LLMBlock(Block):
         super()._reset()
         self.span: LLMCall | None = None
         self._reply: Any = None
+        self._said: dict[str, Any] = {}
         self._stream: StreamedReply | None = None
 
     @shielded
@@ -66,19 +68,26 @@ class LLMBlock(Block):
 
     @shielded
     def end(self, error: BaseException | None = None) -> None:
-        reply = self._stream.reply if self._reply is None and self._stream else read_reply(self._reply or {})
+        reply = self._reply_so_far()._replace(**self._said)
         if error is not None:
             self._recorder.fail(self.key, error, arrived=reply)
             return
         self._recorder.close_llm(self.key, **reply._asdict())
 
-    def done(self, reply: Any) -> None:
+    def done(self, reply: Any, *, usage: Usage | None = None, model: str | None = None) -> None:
         """The provider's reply: usage, model, stop reason and text are read from it.
 
         OpenAI (Chat Completions, Responses) and Anthropic, as the client's object or as a dict; plain text
-        is the answer itself, its usage then estimated.
+        is the answer itself, its usage then estimated. `usage` and `model` say what the reply does not; a
+        decorated function says them with `tracer.current_llm().done(None, usage=...)`.
         """
-        self._reply = reply
+        self._reply = self._reply if reply is None else reply
+        self._said |= {name: said for name, said in (("usage", usage), ("model", model)) if said is not None}
+
+    def _reply_so_far(self) -> Reply:
+        if self._reply is not None:
+            return read_reply(self._reply)
+        return self._stream.reply if self._stream else Reply()
 
     def chunk(self, chunk: Any) -> None:
         """One piece of a streamed reply."""

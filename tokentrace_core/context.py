@@ -23,10 +23,11 @@ class SessionInfo(Struct, frozen=True, kw_only=True):
 
 
 class Frame(Struct, frozen=True, eq=False):
-    """One open block: the recorder's key of its span, and the block around it."""
+    """One open block: the recorder's key of its span, the block, and the frame around it."""
 
     recorder: object
     key: Hashable
+    block: object
     outer: Frame | None
 
 
@@ -47,20 +48,20 @@ def leave_session(token: Token[SessionInfo | None]) -> None:
     _reset(_session, token)
 
 
-def enter(recorder: object, key: Hashable) -> Token[Frame | None]:
-    return _frame.set(Frame(recorder, key, _frame.get()))
+def enter(recorder: object, key: Hashable, block: object = None) -> Token[Frame | None]:
+    return _frame.set(Frame(recorder, key, block, _frame.get()))
 
 
 def leave(token: Token[Frame | None]) -> None:
     _reset(_frame, token)
 
 
-def keys_of(recorder: object) -> Iterator[Hashable]:
-    """The keys of this recorder's blocks round here, innermost first."""
+def frames_of(recorder: object) -> Iterator[Frame]:
+    """This recorder's blocks round here, innermost first."""
     frame = _frame.get()
     while frame is not None:
         if frame.recorder is recorder:
-            yield frame.key
+            yield frame
         frame = frame.outer
 
 

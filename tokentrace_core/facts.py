@@ -30,6 +30,7 @@ _PARAMETERS = (
     "response_format",
     "service_tier",
     "tool_choice",
+    "cache_ttl",
 )
 #: Other spellings of a parameter.
 _SAME_AS = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens"}
@@ -63,6 +64,17 @@ def request_parameters(sent: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a request that are kept, under one spelling each."""
     one_spelling = {_SAME_AS.get(name, name): value for name, value in sent.items() if value is not None}
     return {name: one_spelling[name] for name in _PARAMETERS if name in one_spelling}
+
+
+def cache_lifetime(*parts: Any) -> str | None:
+    """The longest lifetime for which a request asks to cache: Anthropic's `cache_control: {"ttl": "1h"}`.
+
+    `parts`: the request itself, its tools, its messages' contents: mappings, or lists of them.
+    """
+    blocks = [block for part in parts for block in (part if isinstance(part, list) else [part])]
+    asked = [block.get("cache_control") for block in blocks if isinstance(block, Mapping)]
+    lifetimes = {control.get("ttl") for control in asked if isinstance(control, Mapping)}
+    return "1h" if "1h" in lifetimes else None
 
 
 def content_of(blocks: Any) -> Any:

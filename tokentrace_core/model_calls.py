@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tokentrace_core import signals, steps
-from tokentrace_core.accounting import charge, estimated_usage, price_of, write_usage
+from tokentrace_core.accounting import charge, estimated_usage, price_of, with_lifetime, write_usage
 from tokentrace_core.budget import Request
 from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.open_spans import Node, OpenRun
@@ -98,6 +98,8 @@ def settle(
         usage, billed = None, False
     elif usage is None and billed and not cached:
         usage = estimated_usage(node, call, message)
+    if usage is not None:
+        usage = with_lifetime(call, usage)
     price = price_of(prices, call, usage, cached=cached, billed=billed)
     write_usage(call, usage, price, cached=cached)
     account = node.run.account

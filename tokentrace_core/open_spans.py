@@ -209,10 +209,13 @@ class OpenRun:
         """Add an ended model call's tokens; its cost is charged along the loops."""
         root, cached = self.root, call.cache_read_tokens or 0
         written = (call.cache_write_5m_tokens or 0) + (call.cache_write_1h_tokens or 0)
-        root.input_tokens += (call.input_uncached_tokens or 0) + cached + written
+        tokens_in, tokens_out = (call.input_uncached_tokens or 0) + cached + written, call.output_tokens or 0
+        root.input_tokens += tokens_in
         root.cached_tokens += cached
-        root.output_tokens += call.output_tokens or 0
-        root.unpriced_calls += call.cost_status == "unpriced"
+        root.output_tokens += tokens_out
+        if call.cost_status == "unpriced":
+            root.unpriced_calls += 1
+            root.unpriced_tokens += tokens_in + tokens_out
         root.estimated_calls += call.usage_source == "estimated"
 
     def forget_parts(self) -> None:

@@ -40,8 +40,9 @@ from tokentrace_core.signals import Event
 from tokentrace_core.spans import LLMCall, Run, Score, Step, ToolCall, status_of
 from tokentrace_core.usage import Usage
 
-#: How many ends that came before their starts are kept.
+#: How many ends that came before their starts are kept, and for how many seconds.
 _EARLY_ENDS = 1_000
+_EARLY_S = 60.0
 _NOTHING = Reply()
 
 
@@ -93,7 +94,7 @@ class Recorder:
         self._ends = Endings(self._runs, self._sealer, self.prices)
         self._lock = threading.RLock()
         _recorders.add(self)
-        self._early_ends: OrderedDict[Hashable, Callable[[Node], list[Event]]] = OrderedDict()
+        self._early_ends: OrderedDict[Hashable, tuple[float, Callable[[Node], list[Event]]]] = OrderedDict()
 
     # ── runs and their parts ─────────────────────────────────────────────────────────────────────────
 
@@ -385,17 +386,19 @@ class Recorder:
 
     # ── facts about what is open ─────────────────────────────────────────────────────────────────────
 
-    def note(self, key: Hashable, attributes: Mapping[str, Any]) -> None:
-        """Add attributes to an open span (a run, a step or a call)."""
+    def note(self, key: Hashable | None, attributes: Mapping[str, Any]) -> None:
+        """Add attributes to an open span (a run, a step or a call); without a key, to the one the code runs in."""
         with self._lock:
-            node = self._runs.nodes.get(key)
+            node = self._find(key)
             if node is not None:
                 (node.span or node.run.root).attributes.update(self._sealer.facts(attributes))
 
-    def describe_run(self, key: Hashable, *, user: str | None = None, tags: Sequence[str] = ()) -> None:
-        """Say whose run this is, or tag it, once that is known."""
+    def describe_run(
+        self, key: Hashable | None, *, user: str | None = None, tags: Sequence[str] = ()
+    ) -> None:
+        """Say whose run this is, or tag it, once that is known; without a key, the one the code runs in."""
         with self._lock:
-            node = self._runs.nodes.get(key)
+            node = self._find(key)
             if node is not None:
                 run = node.run.root
                 run.user_id = user or run.user_id
@@ -444,6 +447,9 @@ class Recorder:
             events = [event for run in self._runs.open_ones() for event in self._ends.abandon(run)]
         self._tell(events)
 
+    def _find(self, key: Hashable | None) -> Node | None:
+        return self._runs.here() if key is None else self._runs.nodes.get(key)
+
     # ── beginnings ───────────────────────────────────────────────────────────────────────────────────
 
     def _open_run(
@@ -475,14 +481,21 @@ class Recorder:
                 events = self._apply(key, close)
             else:
                 events = []
-                self._early_ends[key] = close
-                if len(self._early_ends) > _EARLY_ENDS:
-                    self._early_ends.popitem(last=False)
+                if not self._runs.is_over(key):
+                    self._keep_early_end(key, close)
         self._tell(events)
+
+    def _keep_early_end(self, key: Hashable, close: Callable[[Node], list[Event]]) -> None:
+        now = time.monotonic()
+        self._early_ends[key] = (now, close)
+        while (
+            len(self._early_ends) > _EARLY_ENDS or next(iter(self._early_ends.values()))[0] < now - _EARLY_S
+        ):
+            self._early_ends.popitem(last=False)
 
     def _early_end(self, key: Hashable) -> list[Event]:
         """The end that had overtaken this start, if one had."""
-        close = self._early_ends.pop(key, None)
+        _, close = self._early_ends.pop(key, (0, None))
         return self._apply(key, close) if close else []
 
     def _apply(self, key: Hashable, close: Callable[[Node], list[Event]]) -> list[Event]:

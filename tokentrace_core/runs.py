@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable, Mapping
 from itertools import islice, takewhile
 from typing import Any
 
+import msgspec
+
 from tokentrace_core import context, signals
 from tokentrace_core.budget import Account, Budget
 from tokentrace_core.ids import new_run_id
@@ -24,8 +26,10 @@ from tokentrace_core.spans import Run, Session, status_of
 Locator = Callable[[], Hashable | None]
 Recall = Callable[[str], Run | None]
 
-#: How many sessions, and how many runs that can be resumed, are remembered.
-_REMEMBERED = 1_000
+#: How many sessions, runs that can be resumed, and keys of what is over are remembered.
+_SESSIONS = 1_000
+_RESUMABLE = 256
+_OVER = 4_096
 
 
 class OpenRuns:
@@ -57,12 +61,13 @@ class OpenRuns:
         self._runs: OrderedDict[str, OpenRun] = OrderedDict()
         self._resumable: OrderedDict[str, OpenRun] = OrderedDict()
         self._sessions: OrderedDict[str, None] = OrderedDict()
+        self._over: OrderedDict[Hashable, None] = OrderedDict()
 
     # ── places ───────────────────────────────────────────────────────────────────────────────────────
 
     def here(self) -> Node | None:
         """The innermost open part that the calling code runs in, by our own blocks and the frameworks' notes."""
-        ours = (self.nodes.get(key) for key in context.keys_of(self._owner))
+        ours = (self.nodes.get(frame.key) for frame in context.frames_of(self._owner))
         found = [next((node for node in ours if node is not None and not node.closed), None)]
         for locator in self.locators:
             try:
@@ -94,6 +99,7 @@ class OpenRuns:
 
     def add(self, node: Node) -> Node:
         self.nodes[node.key] = node
+        self._over.pop(node.key, None)
         node.run.nodes[node.key] = node
         self.touch(node.run)
         return node
@@ -165,6 +171,7 @@ class OpenRuns:
         span = run.root
         span.waiting_ms += max(run.clock.now() - (span.ended_at or run.clock.now()), 0) // 1000
         span.error_type = span.error = None
+        span.attributes.pop("waiting_for", None)
         span.status, span.ended_at, run.waiting_for, run.resumable = "running", None, None, True
         self._runs[span.id] = run
         self.add(Node(key, run, None, span.name))
@@ -186,7 +193,7 @@ class OpenRuns:
         if run.session_id in self._sessions:
             return
         self._sessions[run.session_id] = None
-        if len(self._sessions) > _REMEMBERED:
+        if len(self._sessions) > _SESSIONS:
             self._sessions.popitem(last=False)
         session = Session(
             id=run.session_id,
@@ -216,17 +223,33 @@ class OpenRuns:
             span.attributes |= self._sealer.facts({"waiting_for": run.waiting_for})
         span.ended_at = run.clock.now()
         self.forget(run)
-        held = self._resumable.get(span.session_id)
-        if run.resumable and not (held and held.root.status == "waiting" and span.status != "waiting"):
-            self._resumable[span.session_id] = run
-            if len(self._resumable) > _REMEMBERED:
-                self._resumable.popitem(last=False)
+        if run.resumable:
+            self._keep_resumable(run)
         return (signals.run_waiting if span.status == "waiting" else signals.run_ended), {"run": span}
+
+    def _keep_resumable(self, run: OpenRun) -> None:
+        """Keep what going on with it takes; its texts are in the file. One that waits is not displaced."""
+        session, held = run.root.session_id, self._resumable.get(run.root.session_id)
+        if held and held.root.status == "waiting" and run.root.status != "waiting":
+            return
+        run.root = msgspec.structs.replace(
+            run.root, input=None, output=None, error=None, attributes=dict(run.root.attributes)
+        )
+        self._resumable[session] = run
+        if len(self._resumable) > _RESUMABLE:
+            self._resumable.popitem(last=False)
+
+    def is_over(self, key: Hashable) -> bool:
+        """Whether this was part of a run that has ended not long ago."""
+        return key in self._over
 
     def forget(self, run: OpenRun) -> None:
         """Free what a run under way holds."""
         for key in run.nodes:
             self.nodes.pop(key, None)
+            self._over[key] = None
+        while len(self._over) > _OVER:
+            self._over.popitem(last=False)
         run.forget_parts()
         run.history = self._history()
         run.loop.sent = run.loop.step = None

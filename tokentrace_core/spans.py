@@ -88,6 +88,8 @@ class Run(Span, kw_only=True, eq=False):
     cost_nano_usd: int = 0
     """The sum over all priced calls; `unpriced_calls` says how many it leaves out."""
     unpriced_calls: int = 0
+    unpriced_tokens: int = 0
+    """Tokens in and out of those calls."""
     estimated_calls: int = 0
 
 
@@ -105,6 +107,10 @@ class Step(Span, kw_only=True, eq=False):
     """The tool call that spawned this agent; None for the run's own agent."""
     name: str | None = None
     reasoning: Payload | None = None
+    cumulative_cost_nano_usd: int = 0
+    """What the whole run had cost when this step ended."""
+    cumulative_tokens: int = 0
+    """Tokens in and out of the whole run when this step ended."""
 
 
 class LLMCall(Span, kw_only=True, eq=False):

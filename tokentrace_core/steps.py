@@ -86,4 +86,6 @@ def end_step(run: OpenRun, step: OpenStep, events: list[Event]) -> None:
         span.status = "success"
     if span.ended_at is None or step.explicit:
         span.ended_at = run.clock.now()
+    span.cumulative_cost_nano_usd = run.root.cost_nano_usd
+    span.cumulative_tokens = run.root.input_tokens + run.root.output_tokens
     events.append((signals.step_ended, {"step": span}))

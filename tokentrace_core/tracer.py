@@ -22,7 +22,7 @@ from tokentrace_core import signals
 from tokentrace_core.blocks import RunBlock, SessionBlock, StepBlock
 from tokentrace_core.budget import Budget
 from tokentrace_core.call_blocks import LLMBlock, ToolBlock
-from tokentrace_core.context import SessionInfo
+from tokentrace_core.context import SessionInfo, frames_of
 from tokentrace_core.ids import new_run_id
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.recorder import Recorder
@@ -32,6 +32,7 @@ from tokentrace_core.store.shared import open_writer, release_writer
 
 P = ParamSpec("P")
 R = TypeVar("R")
+B = TypeVar("B", RunBlock, LLMBlock, ToolBlock)
 
 DEFAULT_PATH = "traces.db"
 
@@ -149,6 +150,36 @@ class Tracer:
         if callable(name):
             return ToolBlock(self, _name_of(name), None, {})(name)
         return ToolBlock(self, name, arguments, facts)
+
+    # ── what the code runs in ────────────────────────────────────────────────────────────────────────
+
+    def set_user(self, user: str) -> None:
+        """Whose run the calling code is part of; also inside a framework's tool."""
+        shielded(self.recorder.describe_run)(None, user=user)
+
+    def add_tags(self, *tags: str) -> None:
+        """Tag the run that the calling code is part of."""
+        shielded(self.recorder.describe_run)(None, tags=tags)
+
+    def set(self, **attributes: Any) -> None:
+        """Add facts to the innermost span that the calling code is part of."""
+        shielded(self.recorder.note)(None, attributes)
+
+    def current_run(self) -> RunBlock | None:
+        """The innermost `run` block (or decorated function) round the calling code."""
+        return self._current(RunBlock)
+
+    def current_llm(self) -> LLMBlock | None:
+        """The innermost `llm` block round the calling code, to tell it what a decorated function cannot return."""
+        return self._current(LLMBlock)
+
+    def current_tool(self) -> ToolBlock | None:
+        """The innermost `tool` block round the calling code."""
+        return self._current(ToolBlock)
+
+    def _current(self, kind: type[B]) -> B | None:
+        blocks = (frame.block for frame in frames_of(self.recorder))
+        return next((block for block in blocks if isinstance(block, kind)), None)
 
     def record_score(self, key: Hashable, name: str, value: float, comment: str | None = None) -> None:
         """Attach an evaluation to the open span behind a block's key."""

@@ -36,6 +36,8 @@ class Usage(Struct, frozen=True, kw_only=True):
     reasoning_tokens: int = 0
     """The part of `output_tokens` that was reasoning. Never added to it."""
     source: UsageSource = "reported"
+    lifetime_unknown: bool = False
+    """The source did not say for how long it wrote to the cache; five minutes is the usual."""
     inconsistent: bool = False
     """The sender's figures contradict each other; the nearest consistent reading is kept."""
 
@@ -65,6 +67,8 @@ class Convention(NamedTuple):
     writes_1h: tuple[str, ...] = ()
     writes_total: tuple[str, ...] = ()
     """The sum of all writes, where the source gives it beside (or instead of) the parts."""
+    writes_unsplit: tuple[str, ...] = ()
+    """Writes whose lifetime the source does not tell, beside the others."""
     reasoning: tuple[str, ...] = ()
 
 
@@ -76,8 +80,9 @@ CONVENTIONS: dict[str, Convention] = {
         input_includes_cache=True,
         output=("output_tokens",),
         reads=("input_token_details.cache_read",),
-        writes_5m=("input_token_details.cache_creation", "input_token_details.ephemeral_5m_input_tokens"),
+        writes_5m=("input_token_details.ephemeral_5m_input_tokens",),
         writes_1h=("input_token_details.ephemeral_1h_input_tokens",),
+        writes_unsplit=("input_token_details.cache_creation",),
         reasoning=("output_token_details.reasoning",),
     ),
     # Chat Completions and Responses: the two spellings never occur together.
@@ -117,8 +122,9 @@ def read_usage(convention: str, payload: Mapping[str, Any] | None) -> Usage | No
     total_input, output = figures.first(rule.input), figures.first(rule.output)
     reads = figures.first(rule.reads) or 0
     writes_5m, writes_1h = figures.sum(rule.writes_5m), figures.sum(rule.writes_1h)
-    unsplit = (figures.first(rule.writes_total) or 0) - writes_5m - writes_1h
-    writes_5m += max(unsplit, 0)
+    unsplit = max((figures.first(rule.writes_total) or 0) - writes_5m - writes_1h, 0)
+    unsplit += figures.sum(rule.writes_unsplit)
+    writes_5m += unsplit
     beside = 0 if rule.input_includes_cache else reads + writes_5m + writes_1h
     if not total_input and not output and not beside:
         return None  # some clients fill in zeros where the provider was silent
@@ -137,6 +143,7 @@ def read_usage(convention: str, payload: Mapping[str, Any] | None) -> Usage | No
         cache_write_1h_tokens=writes_1h,
         output_tokens=output or 0,
         reasoning_tokens=min(reasoning, output or 0),
+        lifetime_unknown=unsplit > 0,
         inconsistent=figures.faulty or reasoning > (output or 0),
     )
 

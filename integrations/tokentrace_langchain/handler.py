@@ -12,7 +12,7 @@ from typing import Any, Literal
 from langchain_core.callbacks import BaseCallbackHandler
 
 from tokentrace_core import Tracer, default_tracer
-from tokentrace_core.shield import shielded
+from tokentrace_core.integration import shielded
 from tokentrace_langchain import mapping, place
 
 #: What LangChain passes to every callback: run_id, parent_run_id, tags, metadata, name …
@@ -134,7 +134,7 @@ class TokentraceHandler(BaseCallbackHandler):
             messages=messages,
             to_message=mapping.to_message,
             run=_run_of_its_own(event, mapping.to_message(messages[-1])["content"] if messages else None),
-            **mapping.request_of(event.get("metadata"), event.get("invocation_params")),
+            **mapping.request_of(messages, event.get("metadata"), event.get("invocation_params")),
         )
         if event.get("batch_size", 1) == 1:
             place.begin_asking(event["run_id"])

@@ -14,10 +14,15 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from tokentrace_core import Usage
-from tokentrace_core.facts import content_of, request_parameters
-from tokentrace_core.facts import run_facts as facts_of_metadata
-from tokentrace_core.replies import Reply
-from tokentrace_core.usage import read_any_usage, read_usage
+from tokentrace_core.integration import (
+    Reply,
+    cache_lifetime,
+    content_of,
+    read_any_usage,
+    read_usage,
+    request_parameters,
+)
+from tokentrace_core.integration import run_facts as facts_of_metadata
 
 Message = Mapping[str, Any]
 
@@ -48,10 +53,18 @@ def to_message(message: Any) -> Message:
 # ── model calls ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def request_of(metadata: Mapping[str, Any] | None, invocation: Mapping[str, Any] | None) -> dict[str, Any]:
+def request_of(
+    messages: Sequence[Any], metadata: Mapping[str, Any] | None, invocation: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Model, provider, parameters, tools and step name of a call about to be made."""
     metadata, invocation = metadata or {}, invocation or {}
-    beside = {"temperature": metadata.get("ls_temperature"), "max_tokens": metadata.get("ls_max_tokens")}
+    contents = [getattr(message, "content", None) for message in messages]
+    beside = {
+        "temperature": metadata.get("ls_temperature"),
+        "max_tokens": metadata.get("ls_max_tokens"),
+        # A streamed reply does not tell the two lifetimes of a cache write apart; the request does.
+        "cache_ttl": cache_lifetime(invocation, invocation.get("tools"), *contents),
+    }
     model = metadata.get("ls_model_name") or invocation.get("model") or invocation.get("model_name")
     return {
         "model": _text(model),
@@ -70,6 +83,8 @@ def reply_of(response: Any) -> Reply:
     message = getattr(generation, "message", None)
     if message is None:
         usage = read_any_usage(raw.get("token_usage"), raw.get("usage"))
+        if usage is None and raw.get("token_usage") == {}:
+            usage = Usage()  # of several prompts in one request, all is counted at the first
         return Reply(output={"role": "assistant", "content": generation.text}, usage=usage)
     facts = message.response_metadata or {}
     body = facts.get("body")  # of a reply that was paid but could not be parsed

@@ -36,8 +36,8 @@ class Ear:
 
     @property
     def runs(self) -> list[Run]:
-        """Every run, once, in the order of beginning; one that resumes is told again."""
-        return list({id(run): run for run in self.told("run-started")}.values())
+        """Every run, once, as it was told last; one that resumes is told again."""
+        return list({run.id: run for run in self.told("run-started")}.values())
 
     @property
     def steps(self) -> list[Step]:

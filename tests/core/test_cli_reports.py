@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from tests.core import test_cli
 from tests.core.test_cli import Cli, reply
 from tokentrace_core import ModelPrice, PriceBook, Tracer
 from tokentrace_core.cli import checks, prices
+from tokentrace_core.pricing import show_usd
 from tokentrace_core.store.reader import DIMENSIONS
 
 tracer = test_cli.tracer
@@ -32,6 +35,68 @@ def three_runs(tracer: Tracer) -> None:
         call.done(reply())
     with tracer.run("chat"), tracer.llm("small", messages="abcd" * 400) as call:
         call.done("a text")
+
+
+# ── what no sum of dollars may hide ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def one_doubtful_run(tracer: Tracer) -> None:
+    """A call that is priced, one that is estimated, and one without a price."""
+    with tracer.run("doubtful") as run:
+        with run.llm("small", messages="x") as call:
+            call.done(reply())
+        with run.llm("small", messages="abcd" * 400) as call:
+            call.done("a text")
+        with run.llm("foo-9", messages="x") as call:
+            call.done(reply())
+
+
+@pytest.mark.parametrize("columns", [None, 80], ids=["in a pipe", "on 80 columns"])
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (["runs"], "doubtful"),
+        (["show", "last"], "doubtful ·"),
+        (["show", "last"], "total "),
+        (["cost", "--by", "run-name"], "doubtful"),
+        (["cost"], "total"),
+    ],
+    ids=["runs", "show", "show total", "cost", "cost total"],
+)
+def test_a_sum_that_hides_estimates_or_unpriced_calls_passes_for_a_fact(
+    one_doubtful_run: None, cli: Cli, command: list[str], line: str, columns: int | None
+) -> None:
+    (shown,) = (row for row in cli(*command, columns=columns).output.splitlines() if line in row)
+    assert re.search(r"≈\$0\.\d+\+\?", shown)
+
+
+@pytest.mark.parametrize("command", [["show", "last"], ["cost"]], ids=" ".join)
+def test_a_report_that_keeps_quiet_how_much_is_a_guess_is_believed(
+    one_doubtful_run: None, cli: Cli, command: list[str]
+) -> None:
+    estimated = json.loads(cli("cost", "--json").output)["total"]["estimated_usd"]
+    note = next(line for line in cli(*command).output.splitlines() if line.startswith("≈ "))
+    assert show_usd(int(Decimal(estimated) * 10**9)) in note
+    assert "1 call" in note
+
+
+def test_a_model_without_a_price_does_not_look_free_in_any_row(one_doubtful_run: None, cli: Cli) -> None:
+    row = next(line for line in cli("cost").output.splitlines() if line.startswith("foo-9"))
+    assert row.split()[-2:] == ["unpriced", "-"]
+    call = next(line for line in cli("show", "last").output.splitlines() if "llm foo-9" in line)
+    assert " · unpriced · " in call
+
+
+def test_how_many_tokens_have_no_price_is_told_with_the_sum(
+    one_doubtful_run: None, tracer: Tracer, cli: Cli
+) -> None:
+    with tracer.run("more"), tracer.llm("foo-9", messages="x") as call:
+        call.done(reply(sent=20_000, got=7))
+    assert "+? 2 calls without a price (21,057 tokens), not in the cost" in cli("cost").output
+    report = json.loads(cli("cost", "--json").output)
+    assert report["total"]["unpriced_tokens"] == 21_057
+    assert {row["model"]: row["unpriced_tokens"] for row in report["rows"]} == {"small": 0, "foo-9": 21_057}
 
 
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,7 +192,10 @@ def test_cost_by_tool_shares_a_call_among_the_tools_it_asked_for(three_runs: Non
 
 def test_a_sum_says_what_it_leaves_out_and_what_is_guessed(three_runs: None, cli: Cli) -> None:
     shown = cli("cost").output
-    assert "+? 1 call without a price, not in the cost: `tokentrace prices` lists the models." in shown
+    assert (
+        "+? 1 call without a price (1,050 tokens), not in the cost: `tokentrace prices` lists the models."
+        in shown
+    )
     assert "of the cost is estimated: 1 call without reported usage." in shown
     foo = next(line for line in shown.splitlines() if line.startswith("foo-9"))
     assert "unpriced" in foo
@@ -144,7 +212,7 @@ def test_cost_as_json_is_exact_and_has_stable_keys(three_runs: None, cli: Cli) -
     assert report["by"] == ["user", "model"]
     figures = {
         *("runs", "calls", "input_tokens", "cached_tokens", "output_tokens", "cost_usd", "cost_nano_usd"),
-        *("share", "unpriced_calls", "estimated_calls", "estimated_usd"),
+        *("share", "unpriced_calls", "unpriced_tokens", "estimated_calls", "estimated_usd"),
     }
     assert set(report["total"]) == figures
     assert all(set(row) == {"user", "model", *figures} for row in report["rows"])

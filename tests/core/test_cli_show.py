@@ -169,6 +169,23 @@ def test_a_cancelled_and_an_open_call_do_not_look_like_successes(tracer: Tracer,
     assert "r · ▸ running" in shown
 
 
+def test_what_ran_out_of_time_does_not_look_like_a_success(tracer: Tracer, cli: Cli) -> None:
+    with pytest.raises(TimeoutError), tracer.run("r") as run, run.step("wait") as step:
+        with pytest.raises(TimeoutError), step.tool("slow"):
+            raise TimeoutError("no answer in 30 s")
+        with step.llm("small", messages="x"):
+            raise TimeoutError("the model is silent")
+    shown = cli("show", "last").output
+    heading, *lines = shown.splitlines()
+    assert heading.startswith("r · ✗ timeout · ")
+    assert next(line for line in lines if "step 1 wait" in line).startswith("└── step 1 wait · ✗ timeout · ")
+    assert "tool slow() · ✗ timeout · " in shown
+    assert "TimeoutError: no answer in 30 s\n" in shown
+    assert "llm small · ✗ timeout · " in shown
+    assert "TimeoutError: the model is silent\n" in shown
+    assert "✗ timeout" in cli("runs").output
+
+
 def test_a_tools_own_cost_and_http_status_are_shown(tracer: Tracer, cli: Cli) -> None:
     with tracer.run("r") as run, run.tool("search", {"q": "x" * 500}) as tool:
         tool.done("x" * 1_234, http_status=200, cost_usd="0.005")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from tests.core import test_cli
 from tests.core.test_cli import PYTHON, reply
 from tokentrace_core import Tracer
 from tokentrace_core.cli import main
+from tokentrace_core.store.reader import Reader
 
 tracer = test_cli.tracer
 
@@ -27,25 +30,42 @@ Follow = Callable[..., Result]
 
 @pytest.fixture
 def follow(db: Path, monkeypatch: pytest.MonkeyPatch) -> Follow:
-    """Tail the file, do the `work` once it has had its first look, and stop when nothing happens any more."""
-    looked = threading.Event()
+    """Tail the file, do the `work` after its first look, and press Ctrl-C after the first look at all of it."""
+    looked, worked = threading.Event(), threading.Event()
     tail = importlib.import_module("tokentrace_core.cli.tail")
     for name in ("_from_now", "_from_the_start"):
         monkeypatch.setattr(tail, name, _then(getattr(tail, name), looked.set))
+    clock = SimpleNamespace(sleep=_until(worked), monotonic=time.monotonic, time_ns=time.time_ns)
+    monkeypatch.setattr(tail, "time", clock)
 
     def run(work: Callable[[], None], *options: str) -> Result:
         def begin() -> None:
-            assert looked.wait(30)
-            work()
+            try:
+                assert looked.wait(30)
+                work()
+            finally:
+                worked.set()
 
         later = threading.Thread(target=begin)
         later.start()
-        arguments = ["--db", str(db), "tail", "--interval", "0.05", "--exit-when-idle", "0.8", *options]
-        result = CliRunner().invoke(main, arguments)
+        result = CliRunner().invoke(main, ["--db", str(db), "tail", *options])
         later.join()
         return result
 
     return run
+
+
+def _until(worked: threading.Event) -> Callable[[float], None]:
+    """A sleep between looks that ends the last one: the one that began when the work was done."""
+    done_before = False
+
+    def sleep(_: float) -> None:
+        nonlocal done_before
+        if done_before:
+            raise KeyboardInterrupt
+        done_before = worked.wait(0.01)
+
+    return sleep
 
 
 def _then(function: Callable[..., Any], after: Callable[[], None]) -> Callable[..., Any]:
@@ -81,6 +101,28 @@ def test_each_event_is_one_line_in_the_order_it_happened(tracer: Tracer, follow:
     assert events[2].startswith('tool lookup({"id":4}) · → 4 B')
     assert events[3].startswith("run triage · ✓ success · $0.0015 · ")
     assert len(events) == 4
+
+
+def test_what_is_written_while_tail_looks_does_not_come_out_of_order(
+    tracer: Tracer, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracer.flush(10)
+    began = threading.Event()
+
+    def work() -> None:
+        assert began.wait(30)
+
+    def rows_since(self: Reader, table: str, *rest: Any) -> list[Any]:
+        rows = read(self, table, *rest)
+        if table == "runs" and not began.is_set():
+            _one_run(tracer)  # after the runs were read, before the calls are
+            began.set()
+        return rows
+
+    read = Reader.rows_since
+    monkeypatch.setattr(Reader, "rows_since", rows_since)
+    events = [json.loads(line)["event"] for line in follow(work, "--json").stdout.splitlines()]
+    assert events == ["run_started", "llm_call", "tool_call", "run_ended"]
 
 
 def test_what_happened_before_is_not_told_again(tracer: Tracer, follow: Follow) -> None:
@@ -121,6 +163,24 @@ def test_tail_may_be_started_before_the_agent(db: Path, follow: Follow) -> None:
     assert len(result.stdout.splitlines()) == 4
 
 
+def test_what_is_estimated_or_has_no_price_is_marked_in_the_line_that_tells_it(
+    tracer: Tracer, follow: Follow
+) -> None:
+    assert tracer.flush(10)
+
+    def work() -> None:
+        with _recording(tracer), tracer.run("doubtful") as run:
+            with run.llm("small", messages="abcd" * 400) as call:
+                call.done("a text")
+            with run.llm("foo-9", messages="x") as call:
+                call.done(reply())
+
+    _, estimated, unpriced, ended = follow(work).stdout.splitlines()
+    assert re.search(r"llm small · ≈[\d,]+ in → ≈2 out · ≈\$0\.\d+ · ", estimated)
+    assert "llm foo-9 · 1,000 in → 50 out · unpriced · " in unpriced
+    assert re.search(r"run doubtful · ✓ success · ≈\$0\.\d+\+\? · ", ended)
+
+
 def test_json_events_are_one_document_per_line(tracer: Tracer, follow: Follow) -> None:
     assert tracer.flush(10)
     result = follow(lambda: _one_run(tracer), "--json")
@@ -138,26 +198,30 @@ def test_a_file_that_is_no_trace_is_an_error_not_an_endless_wait(db: Path) -> No
     assert "not a database" in result.stderr
 
 
-def test_a_piped_tail_writes_each_line_at_once(tracer: Tracer, db: Path) -> None:
-    assert tracer.flush(10)
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["for people", "--json"])
+def test_a_pipe_that_waits_for_a_full_buffer_tells_nothing_while_it_happens(
+    tmp_path: Path, options: list[str]
+) -> None:
+    later = tmp_path / "later.db"
     process = subprocess.Popen(
-        [*PYTHON, "--db", str(db), "tail", "--interval", "0.05"], stdout=subprocess.PIPE, text=True
+        [*PYTHON, "--db", str(later), "tail", "--interval", "0.05", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
     try:
         assert process.stdout
-        # Runs until the first look has been taken, whenever that is.
-        done = threading.Event()
-        threading.Thread(target=_keep_running, args=(tracer, done), daemon=True).start()
-        line = process.stdout.readline()
-        done.set()
+        assert process.stderr
+        assert "waiting for" in process.stderr.readline()
+        with Tracer(later) as recording:
+            _one_run(recording)
+        lines = [process.stdout.readline() for _ in range(4)]
+        assert process.poll() is None
     finally:
+        watchdog.cancel()
         process.kill()
         process.communicate()
-    assert "\x1b" not in line
-    assert any(what in line for what in ("run triage", "llm small", "tool lookup"))
-
-
-def _keep_running(tracer: Tracer, done: threading.Event) -> None:
-    while not done.is_set():
-        _one_run(tracer)
-        time.sleep(0.1)
+    assert ["triage" in line for line in lines] == [True] * 4
+    assert "\x1b" not in "".join(lines)

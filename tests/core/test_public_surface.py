@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import tokentrace_core
 from tokentrace_core import signals
+from tokentrace_core.blocks import RunBlock, SessionBlock, StepBlock
+from tokentrace_core.call_blocks import LLMBlock, ToolBlock
 
 FRAMEWORKS = {"langchain", "langchain_core", "langgraph", "llama_index", "crewai", "openai", "anthropic"}
 #: A third of a second each, or only needed by the command line.
@@ -19,13 +22,22 @@ HEAVY = {"genai_prices", "rich", "pydantic", "httpx", "requests", "pandas", "ope
 LOADED = {"blinker", "msgspec", "sqlite_utils", "sqlite_fts4", "click", "dateutil", "pluggy", "six", "numpy"}
 
 PUBLIC = [(name, getattr(tokentrace_core, name)) for name in tokentrace_core.__all__ if name != "signals"]
-METHODS = [
-    (f"{owner}.{name}", member)
-    for owner, value in PUBLIC
-    if inspect.isclass(value) and not issubclass(value, BaseException)
-    for name, member in vars(value).items()
-    if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property))
-]
+#: What a tracer's methods give back is as public as the tracer.
+BLOCKS = (RunBlock, StepBlock, LLMBlock, ToolBlock, SessionBlock)
+CLASSES = [*(value for _, value in PUBLIC if inspect.isclass(value)), *BLOCKS]
+
+
+def public_methods(of: type) -> Iterator[tuple[str, str]]:
+    """Each method and property of our own with what it says of itself, be it in a class that it comes from."""
+    ours = [base for base in of.__mro__ if base.__module__.startswith("tokentrace_core")]
+    members = {name: member for base in reversed(ours) for name, member in vars(base).items()}
+    for name, member in members.items():
+        if not name.startswith("_") and (inspect.isroutine(member) or isinstance(member, property)):
+            said = (vars(base)[name].__doc__ for base in ours if name in vars(base))
+            yield f"{of.__name__}.{name}", next(filter(None, said), "")
+
+
+METHODS = [method for value in CLASSES for method in public_methods(value)]
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +56,21 @@ def test_every_public_name_exists_and_says_what_it_is(name: str, value: Any) -> 
     assert value.__module__.startswith("tokentrace_core")
 
 
-@pytest.mark.parametrize(("name", "member"), METHODS)
-def test_every_public_method_says_what_it_does(name: str, member: Any) -> None:
+@pytest.mark.parametrize(("name", "said"), METHODS, ids=[name for name, _ in METHODS])
+def test_a_public_method_or_property_that_says_nothing_leaves_its_user_guessing(name: str, said: str) -> None:
     obvious = {"ModelPrice.dollars", "Usage.total_tokens"}
-    assert member.__doc__ or name in obvious
+    assert said or name in obvious
+
+
+def test_the_methods_of_the_blocks_are_among_those_looked_at() -> None:
+    names = {name for name, _ in METHODS}
+    assert names >= {
+        "RunBlock.cost_usd",
+        "RunBlock.score",
+        "SessionBlock.id",
+        "StepBlock.llm",
+        "LLMBlock.chunk",
+    }
 
 
 def test_the_list_of_public_names_is_sorted_and_complete() -> None:

@@ -183,14 +183,14 @@ def test_a_run_that_waits_for_a_human_is_no_error_and_goes_on_where_it_stopped(
     assert (run.status, run.attributes["waiting_for"]) == ("waiting", "may I delete it?")
     assert recorder.open_parts == 0
 
-    assert recorder.open_run("second", "agent", session="thread-1", resume=True) is run
-    assert run.status == "running"
+    resumed = recorder.open_run("second", "agent", session="thread-1", resume=True)
+    assert (resumed.id, resumed.status, resumed.attributes) == (run.id, "running", {})
     recorder.open_llm("go on", parent="second", model="gpt-4o")
     recorder.close_llm("go on", usage=USED)
     recorder.close_run("second", output="deleted")
-    assert (run.status, run.cost_nano_usd, run.steps) == ("success", 2 * USED_NANO, 2)
+    assert (resumed.status, resumed.cost_nano_usd, resumed.steps) == ("success", 2 * USED_NANO, 2)
     assert ear.told("run-waiting") == [run]
-    assert ear.told("run-ended") == [run]
+    assert ear.told("run-ended") == [resumed]
 
 
 def test_a_tool_that_waits_for_a_human_ends_as_waiting_and_so_does_its_run(

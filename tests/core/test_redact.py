@@ -202,9 +202,10 @@ HOSTILE = [
 @pytest.mark.parametrize("seed", HOSTILE)
 def test_hostile_text_costs_time_in_proportion_to_its_length(seed: str) -> None:
     small, large = seed * (10_000 // len(seed)), seed * (100_000 // len(seed))
-    # Small figures are noise, so everything under 2 ms counts as 2 ms.
-    base = max(min(_seconds(small) for _ in range(3)), 0.002)
-    assert min(_seconds(large) for _ in range(2)) <= 25 * base
+    # In turns, so that a machine that is slow for a while is so for both. Below 2 ms all is noise.
+    times = [(_seconds(small), _seconds(large)) for _ in range(3)]
+    at_best = min(after for _, after in times) / max(min(before for before, _ in times), 0.002)
+    assert at_best <= 30  # quadratic would be 100
 
 
 def test_a_broken_rule_hides_the_text_instead_of_passing_it() -> None:
@@ -327,9 +328,10 @@ def _streamed(by: Redactor, text: str, cuts: list[int]) -> str:
 
 
 def _seconds(text: str) -> float:
-    started = time.perf_counter()
+    """Of this thread alone: what else the machine does is not counted."""
+    started = time.thread_time()
     Redactor().redact(text)
-    return time.perf_counter() - started
+    return time.thread_time() - started
 
 
 def _only_before_end(text: str, start: int, end: int) -> bool:

@@ -1,7 +1,8 @@
 """Where output goes: a rich console for people, one JSON document for programs.
 
 On a terminal lines fit its width. In a pipe nothing is cut and no escape code is written, so that `grep` and
-`awk` see whole ids and costs; `COLUMNS` sets a width there too. `NO_COLOR` turns all styles off.
+`awk` see whole ids and costs; `COLUMNS` sets a width there too. `NO_COLOR` turns all styles off
+(no-color.org: set, and not empty).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def console() -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no ✗ shows a ?
     bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
-    plain = "NO_COLOR" in os.environ or not sys.stdout.isatty()
+    plain = bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
     return Console(
         width=None if bounded else _UNBOUNDED,
         color_system=None if plain else "auto",
@@ -37,6 +38,11 @@ def console() -> Console:
         markup=False,
         emoji=False,
     )
+
+
+def is_bounded(screen: Console) -> bool:
+    """On a terminal or where `COLUMNS` is set: what is long is shortened."""
+    return screen.width < _UNBOUNDED
 
 
 def is_narrow(screen: Console) -> bool:

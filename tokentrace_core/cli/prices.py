@@ -18,7 +18,7 @@ from rich.text import Text
 from tokentrace_core.cli import figures, main
 from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json
-from tokentrace_core.cli.table import Column, print_table
+from tokentrace_core.cli.table import Column, Group, print_groups, print_table
 from tokentrace_core.cli.text import clean
 from tokentrace_core.errors import TokentraceError
 from tokentrace_core.pricing import PriceBook, to_usd
@@ -182,17 +182,15 @@ def _list_unpriced(settings: Settings) -> None:
 
 
 def _print_unpriced(screen: Console, rows: list[Row]) -> None:
-    headers = ("calls", "tokens in", "out")
-    names = [Column("model without a price", flexible=True), Column("provider", flexible=True)]
-    print_table(
+    counts = ("calls", "input_tokens", "output_tokens")
+    print_groups(
         screen,
-        [*names, *(Column(header, numeric=True) for header in headers)],
+        Group(("model without a price", "provider"), ("calls", "tokens in", "out")),
         [
-            [
-                Text(clean(row["model"])),
-                Text(clean(row["provider"] or figures.UNKNOWN)),
-                *(Text(figures.tokens(row[name])) for name in ("calls", "input_tokens", "output_tokens")),
-            ]
+            Group(
+                (clean(row["model"]), clean(row["provider"] or figures.UNKNOWN)),
+                [figures.tokens(row[name]) for name in counts],
+            )
             for row in rows
         ],
     )

@@ -29,6 +29,8 @@ from tokentrace_core.store.reader import Reader, Row
 
 _CALLS: dict[str, type[Node]] = {"llm_calls": LLMNode, "tool_calls": ToolNode}
 _TABLES = ("runs", *_CALLS)
+#: In the same microsecond, a run ends after its calls.
+_ENDS = ("run_ended", "run_waiting")
 #: A file that was just made has no tables for a moment.
 _PATIENCE_S = 5.0
 
@@ -57,10 +59,9 @@ class _Followed:
     show_default=True,
     help="Seconds between looks.",
 )
-@click.option("--exit-when-idle", type=float, metavar="SECONDS", hidden=True)
 @common_options
 @pass_settings
-def tail(settings: Settings, interval: float, exit_when_idle: float | None) -> None:
+def tail(settings: Settings, interval: float) -> None:
     """Follow a file: one line per event, as it happens.
 
     Runs that begin and end, and model and tool calls that end. Times are UTC. Ctrl-C ends it, with exit code
@@ -68,7 +69,7 @@ def tail(settings: Settings, interval: float, exit_when_idle: float | None) -> N
     """
     screen = console()
     try:
-        for event in _events(settings, interval, exit_when_idle):
+        for event in _events(settings, interval):
             if settings.json:
                 write_json_line(_document(event))
             else:
@@ -77,13 +78,12 @@ def tail(settings: Settings, interval: float, exit_when_idle: float | None) -> N
         return
 
 
-def _events(settings: Settings, interval: float, exit_when_idle: float | None) -> Iterator[_Event]:
+def _events(settings: Settings, interval: float) -> Iterator[_Event]:
     """What happens from now on; in a file that is not there yet, everything."""
     followed: dict[str, _Followed] | None = None
     said = False
     unreadable_since: float | None = None
-    busy = time.monotonic()
-    while exit_when_idle is None or time.monotonic() - busy < exit_when_idle:
+    while True:
         if not settings.path.exists():
             if not said:
                 click.echo(f"waiting for {clean(settings.path)}", err=True)
@@ -100,7 +100,6 @@ def _events(settings: Settings, interval: float, exit_when_idle: float | None) -
                     raise
                 news = []
             yield from news
-            busy = time.monotonic() if news else busy
         time.sleep(interval)
 
 
@@ -116,9 +115,9 @@ def _news(reader: Reader, followed: dict[str, _Followed]) -> list[_Event]:
     """What happened since the last look, in the order in which it happened."""
     names: dict[str, str] = {}
     events: list[_Event] = []
-    for table, place in followed.items():
-        place.last = min(place.last, reader.last_row(table))  # rows may have been deleted
-        for row in reader.rows_since(table, place.last, list(place.watched)):
+    for table, rows in _rows_of_one_moment(reader, followed).items():
+        place = followed[table]
+        for row in rows:
             run_id = row["id"] if table == "runs" else row["run_id"]
             if run_id not in names:
                 names[run_id] = _run_name(reader, run_id)
@@ -126,7 +125,27 @@ def _news(reader: Reader, followed: dict[str, _Followed]) -> list[_Event]:
             events += [
                 _Event(at, what, run_id, names[run_id], span) for at, what in _changes(place, row, table)
             ]
-    return sorted(events, key=lambda event: event.at)
+    return sorted(events, key=lambda event: (event.at, event.name in _ENDS))
+
+
+def _rows_of_one_moment(reader: Reader, followed: dict[str, _Followed]) -> dict[str, list[Row]]:
+    """What was added or may have changed. Read again if someone wrote meanwhile: a call whose run was not there
+    yet when the runs were read would seem to come before it."""
+    while True:
+        version = _version(reader)
+        for table, place in followed.items():
+            place.last = min(place.last, reader.last_row(table))  # rows may have been deleted
+        rows = {
+            table: reader.rows_since(table, place.last, list(place.watched))
+            for table, place in followed.items()
+        }
+        if _version(reader) == version:
+            return rows
+
+
+def _version(reader: Reader) -> int:
+    """Another number whenever another connection has written."""
+    return int(next(reader.query("pragma data_version"))["data_version"])
 
 
 def _span(reader: Reader, table: str, row: Row) -> Node:

@@ -116,7 +116,7 @@ class Reader:
         """What was spent, grouped by dimensions (keys of `DIMENSIONS`), dearest first.
 
         Each row: the dimensions, runs, calls, input_tokens, cached_tokens, output_tokens, cost_nano_usd,
-        estimated_nano_usd (the part of it that rests on estimated usage), unpriced_calls, estimated_calls. By
+        estimated_nano_usd (the part of it that rests on estimated usage), unpriced_calls, unpriced_tokens, estimated_calls. By
         "tool", a model call's cost is shared, to the nano-dollar, among the tools that were called in its
         step, and a tool's own cost is its own.
         """
@@ -135,6 +135,8 @@ class Reader:
                     coalesce(sum(case when c.usage_source = 'estimated' then c.nano end), 0)
                         as estimated_nano_usd,
                     count(distinct case when c.cost_status = 'unpriced' then c.call_key end) as unpriced_calls,
+                    coalesce(sum((c.cost_status = 'unpriced') * (c.input_tokens + c.output_tokens)), 0)
+                        as unpriced_tokens,
                     count(distinct case when c.usage_source = 'estimated' then c.call_key end)
                         as estimated_calls
                 from c {"left join tool_calls t on t.run_id = c.run_id and t.id = c.tool_id" if "tool" in by else ""}

@@ -56,6 +56,7 @@ _TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "output_tokens": int,
             "cost_nano_usd": int,
             "unpriced_calls": int,
+            "unpriced_tokens": int,
             "estimated_calls": int,
             **_SPAN,
         },
@@ -71,6 +72,8 @@ _TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "parent_call_id": str,
             "name": str,
             "reasoning": str,
+            "cumulative_cost_nano_usd": int,
+            "cumulative_tokens": int,
             **_SPAN,
         },
         ("run_id", "id"),
@@ -175,7 +178,8 @@ _VIEWS = {
                date(started_at / 1000000, 'unixepoch') as day,
                (ended_at - started_at) / 1000.0 - waiting_ms as duration_ms, waiting_ms,
                steps, llm_calls, tool_calls, refused_calls, input_tokens, cached_tokens, output_tokens,
-               cost_nano_usd, cost_nano_usd / 1e9 as cost_usd, unpriced_calls, estimated_calls
+               cost_nano_usd, cost_nano_usd / 1e9 as cost_usd, unpriced_calls, unpriced_tokens,
+               estimated_calls
         from runs
     """,
     "tool_usage": """

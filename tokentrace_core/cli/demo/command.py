@@ -56,7 +56,7 @@ Runner = Callable[..., str]
 @common_options
 @pass_settings
 def demo(settings: Settings, folder: Path, model: str | None) -> None:
-    """Run a real agent on real files: a normal run, a failing tool, a loop stopped by its budget.
+    """Run a real agent on real files: a normal run, a failing tool, a loop with a small budget.
 
     No key and no network is needed: the model is scripted, all else is real. The runs are added to the trace
     file.
@@ -75,13 +75,11 @@ def demo(settings: Settings, folder: Path, model: str | None) -> None:
 
 
 def _play(screen: Console, runs: Demo, number: int, scenario: Scenario) -> None:
-    screen.print(
-        Rule(f"{number}. {scenario.title}", align="left")
-        if screen.is_terminal
-        else f"{number}. {scenario.title}"
-    )
-    screen.print(f"asked: {scenario.question}")
+    """Recorded first, printed then: what cannot be run has no heading."""
     tree, said = runs.record(scenario)
+    title = f"{number}. {scenario.title}"
+    screen.print(Rule(title, align="left") if screen.is_terminal else title)
+    screen.print(f"asked: {scenario.question}")
     screen.print(f"said:  {clean(said)}")
     print_run(screen, tree)
     screen.print()

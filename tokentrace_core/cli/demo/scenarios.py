@@ -108,7 +108,7 @@ SCENARIOS = (
     ),
     Scenario("a tool that fails", "What does CHANGES.md say?", _missing_file, Budget(run_usd="0.05")),
     Scenario(
-        "a loop, stopped by its budget of $0.01",
+        "a loop with a budget of $0.01",
         "Read every file of the folder and summarise each.",
         _reads_everything,
         Budget(run_usd="0.01"),

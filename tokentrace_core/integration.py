@@ -1,0 +1,22 @@
+"""What an integration may import of the core, besides the public names of `tokentrace_core`.
+
+A handler says the recorder's verbs (`tracer.recorder`), each method behind `shielded`; its mapping is made of
+these functions and values.
+"""
+
+from tokentrace_core.facts import cache_lifetime, content_of, request_parameters, run_facts
+from tokentrace_core.replies import Reply, read_reply
+from tokentrace_core.shield import shielded
+from tokentrace_core.usage import read_any_usage, read_usage
+
+__all__ = [
+    "Reply",
+    "cache_lifetime",
+    "content_of",
+    "read_any_usage",
+    "read_reply",
+    "read_usage",
+    "request_parameters",
+    "run_facts",
+    "shielded",
+]
