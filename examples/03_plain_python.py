@@ -34,7 +34,7 @@ def research(topic: str) -> str:
             found.append(lookup(topic))
             messages.append({"role": "user", "content": found[-1]})
     except BudgetExceeded as stop:
-        print(f"stopped at {stop.scope}: spent ${stop.spent} of ${stop.limit}")
+        print(f"stopped by {stop.scope}, {stop.spent} of {stop.limit}")
     return f"{len(found)} findings"
 
 

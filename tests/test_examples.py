@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from tokentrace_core.pricing import to_usd
 from tokentrace_core.store.reader import Reader, Row
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("[0-9]*.py"))
@@ -94,13 +96,15 @@ def test_a_spent_budget_stops_the_loop_and_the_partial_answer_is_kept(
     play: Play, recorded: Recorded, db: Path
 ) -> None:
     stop, answer = play("03")
-    assert re.fullmatch(r"stopped at steps: .*\b8 of \D?8\b.*", stop)
     assert answer == "4 findings"
     (run,) = recorded()
+    said = re.fullmatch(r"stopped by run_usd, (\S+) of (\S+)", stop)
+    assert said, stop
+    assert (Decimal(said[1]), Decimal(said[2])) == (to_usd(run["cost_nano_usd"]), Decimal("0.02"))
     assert (run["status"], run["error_type"]) == ("failure", "budget_exceeded")
     assert (run["llm_calls"], run["tool_calls"], run["refused_calls"]) == (4, 4, 1)
     assert (run["session_id"], run["user_id"]) == ("ticket-4711", "ada")
-    assert 0 < run["cost_nano_usd"] <= 20_000_000
+    assert run["cost_nano_usd"] == 4 * (1_500 * 2_500 + 120 * 10_000)
 
 
 def test_the_signals_tell_of_the_dear_calls_and_of_the_run(play: Play, recorded: Recorded, db: Path) -> None:

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,9 @@ from langchain.agents import create_agent
 
 from tests.loopback import LoopbackServer, Turn
 from tests.loopback.clients import openai_client
-from tokentrace_core import Tracer
+from tokentrace_core import Tracer, default_tracer
+from tokentrace_core.pricing import show_usd, to_usd
+from tokentrace_core.store.reader import Reader
 from tokentrace_langchain import uninstrument
 from tokentrace_langchain.demo import ScriptedChatModel
 
@@ -24,7 +28,19 @@ README = (ROOT / "README.md").read_text()
 
 #: Commands that .ci/run tries in fresh environments, and those that never end by themselves.
 _TRIED_ELSEWHERE = re.compile(r"^pip install ")
-_SERVES_FOR_EVER = {"datasette traces.db": "datasette traces.db --get /traces/run_costs.json"}
+_SERVES_FOR_EVER = {"datasette traces.db": "datasette traces.db --get /traces/run_costs.json?_shape=objects"}
+#: What a command of the README says -> what must be in its answer after the demo.
+_ANSWERS = {
+    "tokentrace demo": r"⛔ refused",
+    "tokentrace runs": r"(?:\n.* librarian .*){3}",
+    "tokentrace show last --messages": r"(?s)total  .*── call 1 .*→ list_files",
+    "tokentrace cost --by model,user": r"gpt-4o-mini +demo +3 .*\$0\.01",
+    "tokentrace doctor": r"✓ quick check +ok",
+    "cost_usd from run_costs order by": r"librarian +failure +\d+ +0\.00\d+(?s:.*)librarian +success",
+    "avg(cost_usd)": r"\n *\d+(\.\d+)? +0\.00\d+",
+    "from tool_usage": r"read_file +\d+ +1\b",
+    "datasette traces.db": r'"name": ?"librarian"',
+}
 
 
 class Block(NamedTuple):
@@ -69,15 +85,25 @@ def test_every_block_has_a_language_that_is_tried() -> None:
     assert {block.language for block in BLOCKS} == {"bash", "python", "text"}
 
 
+@pytest.fixture
+def agent() -> Any:
+    """The reader's own agent."""
+    return create_agent(
+        ScriptedChatModel(answer=lambda _: {"content": "done", "usage": {"input": 50, "output": 5}}), []
+    )
+
+
 @pytest.mark.parametrize("code", of("python"))
-def test_a_python_block_runs_as_it_stands(
-    code: str, tmp_path: Path, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+def test_a_python_block_runs_as_it_stands_and_records_what_it_says(
+    code: str,
+    agent: Any,
+    tmp_path: Path,
+    server: LoopbackServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     server.script_loop(Turn(text="plan: look it up"))
-    agent = create_agent(
-        ScriptedChatModel(answer=lambda _: {"content": "done", "usage": {"input": 50, "output": 5}}), []
-    )
     given = {
         "agent": agent,
         "question": {"messages": [("user", "Where is my order?")]},
@@ -85,22 +111,59 @@ def test_a_python_block_runs_as_it_stands(
         "client": openai_client(server),
         "orders": {4711: "on its way"},
     }
+    default_tracer().close()  # that of another test; the next one is made in this folder
     try:
         exec(compile(code, "README.md", "exec"), given)
+        _use_what_it_set_up(code, given)
     finally:
         uninstrument()
-        for value in given.values():
+        for value in (*given.values(), default_tracer()):
             if isinstance(value, Tracer):
                 assert value.close()
                 assert not value.losses
+    with Reader(tmp_path / "traces.db") as reader:
+        (run,) = reader.runs()
+        (call,) = reader.llm_calls(run["id"])
+        tools = [(tool["name"], tool["status"]) for tool in reader.tool_calls(run["id"])]
+    assert (run["status"], call["status"]) == ("success", "success")
+    assert run["cost_nano_usd"] == call["cost_nano_usd"] > 0
+    printed = capsys.readouterr().out
+    if 'user_id": "ada"' in code:
+        assert run["user_id"] == "ada"
+    if 'tracer.run("triage")' in code:
+        assert (run["name"], run["session_id"], run["user_id"]) == ("triage", "ticket-4711", "ada")
+        assert tools == [("lookup", "success")]
+        assert printed.split() == [f"{to_usd(run['cost_nano_usd'])}", f"{run['steps']}"]
+    if ".connect" not in code:
+        assert call["usage_source"] == "reported"
+    else:
+        assert printed == "gpt-4o took 11 s\n"
+
+
+def _use_what_it_set_up(code: str, given: dict[str, Any]) -> None:
+    """Some blocks only prepare what the reader's own code does then."""
+    if "instrument()" in code:
+        given["agent"].invoke(given["question"])
+    if ".connect" in code:
+        with Tracer("traces.db") as tracer, tracer.run("slow"), tracer.llm("gpt-4o", messages="x") as call:
+            call.done("at last")
+            assert call.span
+            call.span.started_at -= 11_000_000
 
 
 @pytest.mark.parametrize("code", of("bash"))
-def test_a_shell_block_runs_after_the_demo(code: str, shell: Callable[[str], str]) -> None:
+def test_a_shell_block_answers_what_it_asks_of_the_demos_runs(code: str, shell: Callable[[str], str]) -> None:
     shell("tokentrace demo")
     for command in code.strip().splitlines():
         if not _TRIED_ELSEWHERE.match(command):
-            assert shell(_SERVES_FOR_EVER.get(command, command)).strip()
+            answer = next(answer for asked, answer in _ANSWERS.items() if asked in command)
+            assert re.search(answer, shell(_SERVES_FOR_EVER.get(command, command))), command
+
+
+def test_the_command_the_readme_begins_with_is_the_demo(shell: Callable[[str], str]) -> None:
+    first = next(block.code for block in BLOCKS if block.language == "bash").strip()
+    assert first.endswith(" && tokentrace demo")
+    assert re.search(_ANSWERS["tokentrace demo"], shell("tokentrace demo"))
 
 
 def test_the_picture_is_what_the_demo_prints(shell: Callable[[str], str]) -> None:
@@ -109,6 +172,43 @@ def test_the_picture_is_what_the_demo_prints(shell: Callable[[str], str]) -> Non
     second_run = shown.split("2. a tool that fails")[1].split("3. a loop")[0]
     tree = second_run[second_run.index("librarian ·") :]
     assert _without_figures(picture) == _without_figures(tree)
+
+
+def test_the_figures_in_the_picture_agree_with_each_other() -> None:
+    heading, *lines = next(block.code for block in BLOCKS if block.language == "text").strip().splitlines()
+    steps, calls, total = (
+        [line for line in lines if found in line] for found in ("─ step ", "─ llm ", "total ")
+    )
+    assert heading.endswith(f" · {len(steps)} steps")
+    assert [_dollars(step) for step in steps] == [_dollars(call) for call in calls]
+    assert _usd(heading) == _usd(total[0]) == show_usd(sum(map(_dollars, steps)))
+    tokens = [re.search(r"([\d,]+) in → ([\d,]+) out", call) for call in calls]
+    sent, got = (sum(int(found[place].replace(",", "")) for found in tokens if found) for place in (1, 2))
+    assert total[0].startswith(f"total  {sent:,} tokens in (0 cached), {got:,} out")
+    assert sum(map(_milliseconds, steps)) <= _milliseconds(heading)
+
+
+def test_the_runs_id_in_the_picture_was_made_when_it_began() -> None:
+    picture = next(block.code for block in BLOCKS if block.language == "text")
+    found = re.search(r"run ([0-9a-f]{32}) · (.*) UTC", picture)
+    assert found
+    began = datetime.fromtimestamp(int(found[1][:12], 16) / 1000, UTC)
+    assert abs(began - datetime.fromisoformat(f"{found[2]}+00:00")) < timedelta(seconds=2)
+
+
+def _usd(line: str) -> str:
+    return re.findall(r"\$[\d.]+", line)[-1]
+
+
+def _dollars(line: str) -> int:
+    """In nano-dollars."""
+    return int(Decimal(_usd(line).removeprefix("$")) * 10**9)
+
+
+def _milliseconds(line: str) -> int:
+    found = re.search(r" (\d+)ms", line)
+    assert found, line
+    return int(found[1])
 
 
 def _without_figures(shown: str) -> str:

@@ -1,4 +1,9 @@
-"""What every block is: entered with `with` or `async with`, put on a function as a decorator, ended once."""
+"""What every block is: entered with `with` or `async with`, put on a function as a decorator, ended once.
+
+The block is what the user holds; each time it is entered is an `Entry` of its own, with a span of its own. So one
+block may be entered again while it is open, by a recursive agent, by two tasks or threads at once, and each exit
+closes what its own entry opened: which one that is, the context says.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast
 
 from tokentrace_core import context
 from tokentrace_core.decorating import decorate
@@ -20,37 +25,75 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Block(ABC):
+class Entry:
+    """One time that a block is entered: the recorder's key of its span. Blocks keep more in theirs."""
+
+    def __init__(self) -> None:
+        self.key: Hashable = object()
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class Block(ABC, Generic[E]):
     """What all blocks share: entering, leaving, and being a decorator."""
+
+    #: Whether an iterator that a decorated function returns is its reply; see `streamed`.
+    takes_streams = False
 
     def __init__(self, tracer: Tracer, parent: Hashable | None = None) -> None:
         self._tracer = tracer
         self._recorder = tracer.recorder
         self._parent = parent
-        self._reset()
-
-    def _reset(self) -> None:
-        """Be a block that has not begun: each time it does is a span of its own."""
-        self.key: Hashable = object()
+        self._latest = self._new_entry()
 
     @abstractmethod
+    def _new_entry(self) -> E:
+        """What the block keeps of one entry."""
+
+    @abstractmethod
+    def _open(self, entry: E) -> None:
+        """Open the entry's span."""
+
+    @abstractmethod
+    def _close(self, entry: E, error: BaseException | None) -> None:
+        """Close the entry's span."""
+
+    @property
+    def _entry(self) -> E:
+        """The entry that the calling code is in; outside of any (by hand, in a thread), the latest."""
+        for frame in context.frames_of(self._recorder):
+            if frame.block is self:
+                return cast(E, frame.entry)
+        return self._latest
+
+    @property
+    def key(self) -> Hashable:
+        """Under which the recorder knows the span."""
+        return self._entry.key
+
     def begin(self) -> None:
         """Open the span, for code that cannot use `with`. End it with `end`, on every path."""
+        self._latest = self._new_entry()
+        shielded(self._open)(self._latest)
 
-    @abstractmethod
     def end(self, error: BaseException | None = None) -> None:
         """Close the span; with the error that left it, if one did."""
+        shielded(self._close)(self._entry, error)
 
     def __enter__(self) -> Self:
-        self.begin()
-        self._token = context.enter(self._recorder, self.key, self)
+        # Not `begin`, which leaves the entry where another thread's may take its place.
+        self._latest = entry = self._new_entry()
+        shielded(self._open)(entry)
+        context.enter(self._recorder, entry.key, self, entry)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        context.leave(self._token)
-        self.end(error)
+        entry = self._latest = self._entry
+        context.leave(entry)
+        shielded(self._close)(entry, error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -78,11 +121,11 @@ class Block(ABC):
     def afresh(self) -> Self:
         """A block like this one, for one call of a decorated function."""
         block = copy.copy(self)
-        block.key = object()
+        block._latest = block._new_entry()
         return block
 
-    def called_with(self, arguments: dict[str, Any]) -> None:
-        """The decorated function was called."""
+    def called_with(self, arguments: Any) -> None:
+        """The decorated function was called: its arguments by name, or in order if they have no names."""
 
     def returned(self, value: Any) -> None:
         """The decorated function returned."""
@@ -93,8 +136,16 @@ class Block(ABC):
     @contextmanager
     def active(self) -> Iterator[None]:
         """Be the current block, without beginning or ending."""
-        token = context.enter(self._recorder, self.key, self)
+        entry = self._latest
+        context.enter(self._recorder, entry.key, self, entry)
         try:
             yield
         finally:
-            context.leave(token)
+            context.leave(entry)
+
+
+def check_facts(what: str, facts: dict[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse a misspelt argument where it is written: later, inside the agent, nothing of ours may raise."""
+    unknown = next((name for name in facts if name not in known), None)
+    if unknown is not None:
+        raise TypeError(f"{what} has no argument {unknown!r}; it takes {', '.join(known)}")

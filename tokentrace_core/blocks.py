@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tokentrace_core import context
-from tokentrace_core.block import Block
+from tokentrace_core.block import Block, Entry, check_facts
 from tokentrace_core.call_blocks import LLMBlock, ToolBlock
 from tokentrace_core.decorating import append
 from tokentrace_core.pricing import to_usd
@@ -26,42 +26,57 @@ if TYPE_CHECKING:
     from tokentrace_core.tracer import Tracer
 
 
-class RunBlock(Block):
+_RUN_FACTS = (
+    "session",
+    "user",
+    "input",
+    "task_type",
+    "agent_version",
+    "environment",
+    "tags",
+    "attributes",
+)
+#: What looks like an argument of `session` and would become metadata without a word.
+_NOT_METADATA = ("session_id", "user_id", "metadata")
+
+
+class _RunEntry(Entry):
+    span: Run | None = None
+    output: Any = None
+    loop: Any = None
+
+
+class RunBlock(Block[_RunEntry]):
     """A run: one request to its answer. Inside another run, a nested agent of it."""
 
     def __init__(self, tracer: Tracer, name: str, facts: dict[str, Any]) -> None:
+        check_facts("tracer.run()", facts, _RUN_FACTS)
         super().__init__(tracer)
         self._name = name
         self._facts = facts
 
-    def _reset(self) -> None:
-        super()._reset()
-        self.span: Run | None = None
-        """The run's record; for a nested agent, of the whole run."""
-        self._output: Any = None
-        self._loop: Any = None
+    def _new_entry(self) -> _RunEntry:
+        return _RunEntry()
 
-    @shielded
-    def begin(self) -> None:
-        self._reset()
-        self.span = self._recorder.open_run(self.key, self._name, **self._facts)
-        self._loop = self._recorder.loop_of(self.key)
+    def _open(self, entry: _RunEntry) -> None:
+        entry.span = self._recorder.open_run(entry.key, self._name, **self._facts)
+        entry.loop = self._recorder.loop_of(entry.key)
 
-    @shielded
-    def end(self, error: BaseException | None = None) -> None:
+    def _close(self, entry: _RunEntry, error: BaseException | None) -> None:
         if error is None:
-            self._recorder.close_run(self.key, output=self._output)
+            self._recorder.close_run(entry.key, output=entry.output)
         else:
-            self._recorder.fail(self.key, error)
+            self._recorder.fail(entry.key, error)
 
-    def called_with(self, arguments: dict[str, Any]) -> None:
+    def called_with(self, arguments: Any) -> None:
         self._facts = {"input": arguments, **self._facts}
 
     def returned(self, value: Any) -> None:
-        self._output = value
+        self._entry.output = value
 
     def yielded(self, item: Any) -> None:
-        self._output = append(self._output, item)
+        entry = self._entry
+        entry.output = append(entry.output, item)
 
     def step(self, name: str | None = None) -> StepBlock:
         """A step of this run, from whichever thread."""
@@ -76,6 +91,11 @@ class RunBlock(Block):
         return ToolBlock(self._tracer, name, arguments, facts, self.key)
 
     @property
+    def span(self) -> Run | None:
+        """The run's record; for a nested agent, of the whole run."""
+        return self._entry.span
+
+    @property
     def id(self) -> str | None:
         """The run's id; None if it could not be recorded."""
         return self.span.id if self.span else None
@@ -88,18 +108,20 @@ class RunBlock(Block):
     @property
     def cost_usd(self) -> Decimal:
         """What it has cost so far, in US dollars; of a nested agent, its own part."""
-        return to_usd(self._loop.cost_nano_usd) if self._loop else Decimal(0)
+        loop = self._entry.loop
+        return to_usd(loop.cost_nano_usd) if loop else Decimal(0)
 
     @property
     def steps(self) -> int:
         """Steps so far, those of nested agents included; of a nested agent, its own."""
-        if self._loop is None or self.span is None:
+        loop, span = self._entry.loop, self._entry.span
+        if loop is None or span is None:
             return 0
-        return self.span.steps if self._loop.parent is None else int(self._loop.steps)
+        return span.steps if loop.parent is None else int(loop.steps)
 
     def set_output(self, output: Any) -> None:
         """The answer."""
-        self._output = output
+        self._entry.output = output
 
     def set_user(self, user: str) -> None:
         """For whom the run is, where that is known only now."""
@@ -115,29 +137,34 @@ class RunBlock(Block):
         self.set(errors=[*errors, describe_error(error)])
 
 
-class StepBlock(Block):
+class _StepEntry(Entry):
+    span: Step | None = None
+    reasoning: str | None = None
+
+
+class StepBlock(Block[_StepEntry]):
     """One loop iteration: think, act, observe. Calls made inside it belong to it."""
 
     def __init__(self, tracer: Tracer, name: str | None, parent: Hashable | None = None) -> None:
         super().__init__(tracer, parent)
         self._name = name
 
-    def _reset(self) -> None:
-        super()._reset()
-        self.span: Step | None = None
-        self._reasoning: str | None = None
+    def _new_entry(self) -> _StepEntry:
+        return _StepEntry()
 
-    @shielded
-    def begin(self) -> None:
-        self._reset()
-        self.span = self._recorder.open_step(self.key, self._name, parent=self._parent)
+    def _open(self, entry: _StepEntry) -> None:
+        entry.span = self._recorder.open_step(entry.key, self._name, parent=self._parent)
 
-    @shielded
-    def end(self, error: BaseException | None = None) -> None:
+    def _close(self, entry: _StepEntry, error: BaseException | None) -> None:
         if error is None:
-            self._recorder.close_step(self.key, self._reasoning)
+            self._recorder.close_step(entry.key, entry.reasoning)
         else:
-            self._recorder.fail(self.key, error)
+            self._recorder.fail(entry.key, error)
+
+    @property
+    def span(self) -> Step | None:
+        """The step's record."""
+        return self._entry.span
 
     def llm(self, model: str, **request: Any) -> LLMBlock:
         """A model call of this step; see `Tracer.llm`."""
@@ -149,13 +176,19 @@ class StepBlock(Block):
 
     def set_reasoning(self, reasoning: str) -> None:
         """The model's summary of why it does what it does."""
-        self._reasoning = reasoning
+        self._entry.reasoning = reasoning
 
 
-class SessionBlock(Block):
+class SessionBlock(Block[Entry]):
     """A conversation or task thread: runs begun inside it belong to it."""
 
     def __init__(self, tracer: Tracer, info: context.SessionInfo) -> None:
+        for name in _NOT_METADATA:
+            if name in info.metadata:
+                raise TypeError(
+                    f"tracer.session() has no argument {name!r}; the session is its first argument, `id`, whose "
+                    "it is `user=`, and all others are its metadata as they are"
+                )
         super().__init__(tracer)
         self.info = info
 
@@ -165,18 +198,21 @@ class SessionBlock(Block):
         return self.info.id
 
     def __enter__(self) -> Self:
-        self._session = context.enter_session(self.info)
+        context.enter_session(self.info)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        context.leave_session(self._session)
+        context.leave_session(self.info)
 
-    def begin(self) -> None:
+    def _new_entry(self) -> Entry:
+        return Entry()
+
+    def _open(self, entry: Entry) -> None:
         """A session has no span of its own; it is what runs inside it say of themselves."""
 
-    def end(self, error: BaseException | None = None) -> None:
+    def _close(self, entry: Entry, error: BaseException | None) -> None:
         """Nothing to close."""
 
     @contextmanager

@@ -29,6 +29,7 @@ from tokentrace_core.pricing import (
     to_nano,
     to_usd,
 )
+from tokentrace_core.shield import log_once
 from tokentrace_core.usage import Usage
 
 __all__ = ["Account", "Budget", "BudgetExceeded", "Request", "Reservation"]
@@ -132,7 +133,7 @@ class Account:
     def reserve(self, request: Request) -> Reservation:
         """Set money aside for a call. Raises `BudgetExceeded` if it does not fit; nothing is reserved then."""
         if self.stopped is not None:
-            raise self._again(self.stopped)
+            raise self.stopped.again()
         refusal = self._step_refusal(request) or self._money_refusal(request)
         if refusal is not None:
             self.stopped = refusal
@@ -215,10 +216,6 @@ class Account:
             limit=to_usd(limit),
         )
 
-    def _again(self, first: BudgetExceeded) -> BudgetExceeded:
-        """A fresh copy: one exception object raised in several threads would mix their tracebacks."""
-        return BudgetExceeded(str(first), scope=first.scope, spent=first.spent, limit=first.limit)
-
     def _sure(self, request: Request, rates: _Rates | None) -> int:
         """What the call costs at the very least, by what this run has shown so far."""
         if rates is None:
@@ -247,14 +244,20 @@ class Account:
             self._rates[key] = self._look_up(request)
         return self._rates[key]
 
+    def _price(self, request: Request, probe: Usage) -> int | None:
+        try:
+            return self._prices.price(request.model, probe, provider=request.provider).nano_usd
+        except Exception as error:
+            log_once("a call could not be priced", error)
+            return None
+
     def _look_up(self, request: Request) -> _Rates | None:
         probes = (
             Usage(input_uncached_tokens=1_000),
             Usage(cache_read_tokens=1_000),
             Usage(output_tokens=1_000),
         )
-        priced = [self._prices.price(request.model, probe, provider=request.provider) for probe in probes]
-        amounts = [price.nano_usd for price in priced]
+        amounts = [self._price(request, probe) for probe in probes]
         if None in amounts:
             if self._budget.on_unpriced != "assume":
                 return None

@@ -48,6 +48,10 @@ class BudgetExceeded(RuntimeError):
         self.spent = spent
         self.limit = limit
 
+    def again(self) -> BudgetExceeded:
+        """A fresh copy: one exception object raised in several threads would mix their tracebacks."""
+        return type(self)(str(self), scope=self.scope, spent=self.spent, limit=self.limit)
+
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), str(self), self.scope, self.spent, self.limit)
 

@@ -7,7 +7,6 @@ run: when the run ends, they go together.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Hashable
@@ -172,7 +171,6 @@ class OpenRun:
         "implicit",
         "loop",
         "nodes",
-        "pid",
         "refused",
         "resumable",
         "root",
@@ -189,7 +187,6 @@ class OpenRun:
         self.history = history
         self.implicit = implicit
         """Opened for a call that came without a run; ends with it."""
-        self.pid = os.getpid()
         self.clock = Clock()
         self.loop = Loop(span.name)
         self.nodes: dict[Hashable, Node] = {}

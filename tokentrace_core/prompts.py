@@ -8,6 +8,7 @@ not O(n²). Ids are hashes of *redacted* content: the same message has the same 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ class PromptHistory:
 
     def __init__(self, seal: Callable[[Message], Payload]) -> None:
         self._seal = seal
-        self._met: dict[int, tuple[object, object, Payload]] = {}
+        self._met: dict[int, tuple[object, tuple[object, ...], Payload]] = {}
 
     def prompt(
         self, messages: Sequence[Any], to_message: ToMessage, last: Sent | None
@@ -134,13 +135,18 @@ class Sent:
         return count
 
 
-def _witness(message: Any) -> object:
-    """What changes when a message is edited in place: its content, or the blocks that make it up."""
-    content = message.get("content") if type(message) is dict else getattr(message, "content", None)
-    if type(content) is not list:
-        return content
-    return tuple((id(block), len(block) if type(block) is dict else 0) for block in content)
+def _witness(message: Any) -> tuple[object, ...]:
+    """The parts of a message that are replaced when it is edited in place, down to the values of its blocks."""
+    if type(message) is dict:
+        parts, content = tuple(message.values()), message.get("content")
+    else:
+        content = getattr(message, "content", None)
+        parts = (content,)
+    if type(content) is list:
+        for block in content:
+            parts += tuple(block.values()) if type(block) is dict else (block,)
+    return parts
 
 
-def _same(witness: object, other: object) -> bool:
-    return witness is other or (type(witness) is tuple and witness == other)
+def _same(witness: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    return len(witness) == len(other) and all(map(operator.is_, witness, other))

@@ -44,6 +44,7 @@ from tokentrace_core.usage import Usage
 _EARLY_ENDS = 1_000
 _EARLY_S = 60.0
 _NOTHING = Reply()
+_MOST_NANO = 10**18
 
 
 def _as_is(message: Any) -> Message:
@@ -53,7 +54,10 @@ def _as_is(message: Any) -> Message:
 def _amount(usd: Any) -> int | None:
     """Nano-dollars of an amount that a tool names; None, and a line in the log, if it is no amount."""
     try:
-        return None if usd is None else to_nano(usd)
+        amount = None if usd is None else to_nano(usd)
+        if amount is None or 0 <= amount <= _MOST_NANO:
+            return amount
+        raise ValueError("an amount lies between 0 and a billion dollars")
     except (ArithmeticError, ValueError) as error:
         log_once("a tool's cost is no amount of dollars", error)
         return None
@@ -254,13 +258,15 @@ class Recorder:
         with self._lock:
             if key in self._runs.nodes:
                 return None
+            if (stopped := self._runs.stopped(parent)) is not None:
+                raise stopped.again()
             events: list[Event] = []
             call = LLMCall(
                 id=new_span_id(),
                 run_id="",
                 started_at=0,
                 kind=kind,
-                provider=provider,
+                provider=seal.name(provider),
                 model=seal.name(model),
                 params=seal.facts(params),
                 tools=seal.seal(tools or None),
@@ -306,7 +312,7 @@ class Recorder:
             call, events = node.span, list[Event]()
             if not isinstance(call, LLMCall):
                 return events
-            call.provider = provider or call.provider
+            call.provider = self._sealer.name(provider) or call.provider
             call.model_answered = self._sealer.name(model)
             call.stop_reason = self._sealer.name(stop_reason)
             call.response_id = self._sealer.name(response_id)
@@ -338,14 +344,15 @@ class Recorder:
                 return None
             events: list[Event] = []
             node = self._runs.below(key, parent, name, events, run)
-            step = steps.step_of_tool(node, tool_call_id, events)
+            asked_as = tool_call_id if isinstance(tool_call_id, str) else None
+            step = steps.step_of_tool(node, asked_as, events)
             call = ToolCall(
                 id=new_span_id(),
                 run_id=node.run.root.id,
                 step_id=step.span.id,
-                kind=kind,
+                kind=kind if kind in ("tool", "retrieval") else "tool",
                 name=self._sealer.name(name) or "tool",
-                tool_call_id=tool_call_id,
+                tool_call_id=self._sealer.name(asked_as),
                 arguments=self._sealer.seal(arguments),
                 started_at=node.run.clock.now(),
             )
@@ -372,7 +379,8 @@ class Recorder:
             call = node.span
             if not isinstance(call, ToolCall):
                 return []
-            call.http_status, call.result = http_status, self._sealer.result(result)
+            call.http_status = http_status if isinstance(http_status, int) else None
+            call.result = self._sealer.result(result)
             if (nano_usd := _amount(cost_usd)) is not None:
                 call.cost_nano_usd = nano_usd
                 charge(node, nano_usd)
@@ -516,11 +524,13 @@ class Recorder:
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
-def _forget_locks_of_parent() -> None:
-    """Another thread of the parent may have held them; here nobody would ever let go."""
+def _begin_as_child() -> None:
+    """Another thread of the parent may have held the lock, and nobody here would ever let go of it."""
     for recorder in list(_recorders):
         recorder._lock = threading.RLock()
+        recorder._early_ends.clear()
+        recorder._runs.leave_to_parent()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_locks_of_parent)
+    os.register_at_fork(after_in_child=_begin_as_child)

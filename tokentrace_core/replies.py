@@ -1,8 +1,8 @@
-"""Reading a provider's own reply: OpenAI (Chat Completions, Responses) and Anthropic, whole or streamed.
+"""Reading a whole reply: OpenAI (Chat Completions, Responses), Anthropic, LangChain. Streams: `streamed_replies`.
 
 For code that calls a provider's client directly. Replies are read by their shape, as objects or as plain
 dicts, so no client library is imported. A reply of an unknown shape gives a `Reply` with what could be read,
-never an error.
+its usage above all, never an error.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tokentrace_core.facts import content_of
+from tokentrace_core.known_types import type_name
 from tokentrace_core.prompts import Message
-from tokentrace_core.usage import Usage, read_usage
+from tokentrace_core.usage import Usage, read_any_usage, read_usage
 
 
 class Reply(NamedTuple):
@@ -35,168 +37,109 @@ def read_reply(reply: Any) -> Reply:
         return Reply(output={"role": "assistant", "content": reply})
     if isinstance(reply, Reply):
         return reply
-    data = _plain(reply)
+    data = plain(_parsed(reply))
     for known, read in _SHAPES:
         if known(data):
             return read(data)
-    return Reply(model=_text(data.get("model")), response_id=_text(data.get("id")))
+    return Reply(
+        usage=read_any_usage(data.get("usage")),
+        model=text_of(data.get("model")),
+        response_id=text_of(data.get("id")),
+    )
 
 
-class StreamedReply:
-    """A reply put together from the chunks of a stream. `feed` each, then read `reply`."""
+def is_langchain(data: Mapping[str, Any]) -> bool:
+    """A LangChain message: also of a model without usage, so told by what it has, not by what that says."""
+    return "usage_metadata" in data and "content" in data and "response_metadata" in data
 
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._tools: dict[str, dict[str, str]] = {}
-        self._usage: dict[str, Any] = {}
-        self._convention = "openai"
-        self._facts: dict[str, str] = {}
-        self._whole: Reply | None = None
 
-    def feed(self, chunk: Any) -> None:
-        """Take in one chunk or event, in any of the known wire formats. Others are passed over."""
-        if isinstance(chunk, str):
-            self._text.append(chunk)
-            return
-        data = _plain(chunk)
-        kind = data.get("type")
-        if data.get("object") == "chat.completion.chunk" or "choices" in data:
-            self._feed_openai(data)
-        elif isinstance(kind, str) and kind.startswith("response."):
-            self._feed_responses(kind, data)
-        elif isinstance(kind, str):
-            self._feed_anthropic(kind, data)
-
-    @property
-    def reply(self) -> Reply:
-        """What has arrived so far. Usage is the last that was reported, never a sum over chunks."""
-        if self._whole is not None:
-            return self._whole
-        calls = [
-            {"id": call["id"], "name": call["name"], "arguments": _arguments(call["arguments"])}
-            for call in self._tools.values()
-        ]
-        return Reply(
-            output=_assistant("".join(self._text), calls) if self._text or calls else None,
-            usage=read_usage(self._convention, self._usage),
-            model=self._facts.get("model"),
-            stop_reason=self._facts.get("stop_reason"),
-            response_id=self._facts.get("id"),
-        )
-
-    def _feed_openai(self, data: Mapping[str, Any]) -> None:
-        self._note(model=data.get("model"), id=data.get("id"))
-        if isinstance(data.get("usage"), Mapping):
-            self._usage = dict(data["usage"])
-        for choice in _mappings(data.get("choices"))[:1]:
-            self._note(stop_reason=choice.get("finish_reason"))
-            delta = choice.get("delta")
-            if isinstance(delta, Mapping):
-                self._text.append(_text(delta.get("content")) or "")
-                for call in _mappings(delta.get("tool_calls")):
-                    function = _mapping(call.get("function")) or {}
-                    self._tool(
-                        call.get("index"), call.get("id"), function.get("name"), function.get("arguments")
-                    )
-
-    def _feed_responses(self, kind: str, data: Mapping[str, Any]) -> None:
-        if kind == "response.output_text.delta":
-            self._text.append(_text(data.get("delta")) or "")
-        elif isinstance(data.get("response"), Mapping) and kind in (
-            "response.completed",
-            "response.incomplete",
-            "response.failed",
-        ):
-            self._whole = _read_responses(data["response"])
-
-    def _feed_anthropic(self, kind: str, data: Mapping[str, Any]) -> None:
-        message, delta = data.get("message"), data.get("delta")
-        usage = data.get("usage")
-        if kind == "message_start" and isinstance(message, Mapping):
-            self._convention = "anthropic"
-            self._note(model=message.get("model"), id=message.get("id"))
-            usage = message.get("usage")
-        if isinstance(usage, Mapping):
-            # message_delta repeats the counters cumulatively, but older ones name only the output.
-            self._usage |= {name: count for name, count in usage.items() if count is not None}
-        block = data.get("content_block")
-        if isinstance(block, Mapping) and block.get("type") == "tool_use":
-            self._tool(data.get("index"), block.get("id"), block.get("name"), None)
-        if isinstance(delta, Mapping):
-            self._note(stop_reason=delta.get("stop_reason"))
-            if delta.get("type") == "text_delta":
-                self._text.append(_text(delta.get("text")) or "")
-            elif delta.get("type") == "input_json_delta":
-                self._tool(data.get("index"), None, None, delta.get("partial_json"))
-
-    def _tool(self, index: Any, call_id: Any, name: Any, arguments: Any) -> None:
-        call = self._tools.setdefault(str(index), {"id": "", "name": "", "arguments": ""})
-        call["id"] = call["id"] or _text(call_id) or ""
-        call["name"] = call["name"] or _text(name) or ""
-        call["arguments"] += _text(arguments) or ""
-
-    def _note(self, **facts: Any) -> None:
-        self._facts |= {name: fact for name, fact in facts.items() if isinstance(fact, str)}
+def langchain_facts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Model, provider, stop reason and id, from where LangChain's clients put them."""
+    facts = mapping(data.get("response_metadata")) or {}
+    return {
+        "model": text_of(facts.get("model_name")) or text_of(facts.get("model")),
+        "provider": text_of(facts.get("model_provider")),
+        "stop_reason": text_of(facts.get("finish_reason"))
+        or text_of(facts.get("stop_reason"))
+        or text_of(facts.get("status")),
+        "response_id": text_of(facts.get("id")),
+    }
 
 
 def _read_chat(data: Mapping[str, Any]) -> Reply:
-    choice = next(iter(_mappings(data.get("choices"))), {})
+    choice = next(iter(mappings(data.get("choices"))), {})
     message = choice.get("message") if isinstance(choice.get("message"), Mapping) else {}
     calls = []
-    for call in _mappings((message or {}).get("tool_calls")):
-        function = _mapping(call.get("function")) or {}
+    for call in mappings((message or {}).get("tool_calls")):
+        function = mapping(call.get("function")) or {}
         calls.append(
             {
                 "id": call.get("id"),
                 "name": function.get("name"),
-                "arguments": _arguments(function.get("arguments")),
+                "arguments": arguments_of(function.get("arguments")),
             }
         )
     return Reply(
-        output=_assistant((message or {}).get("content") or "", calls),
-        usage=read_usage("openai", _mapping(data.get("usage"))),
-        model=_text(data.get("model")),
-        stop_reason=_text(choice.get("finish_reason")),
-        response_id=_text(data.get("id")),
+        output=assistant((message or {}).get("content") or "", calls),
+        usage=read_usage("openai", mapping(data.get("usage"))),
+        model=text_of(data.get("model")),
+        stop_reason=text_of(choice.get("finish_reason")),
+        response_id=text_of(data.get("id")),
     )
 
 
-def _read_responses(data: Mapping[str, Any]) -> Reply:
+def read_responses(data: Mapping[str, Any]) -> Reply:
+    """A reply of OpenAI's Responses API."""
     texts, calls = [], []
-    for item in _mappings(data.get("output")):
+    for item in mappings(data.get("output")):
         if item.get("type") == "function_call":
             calls.append(
                 {
                     "id": item.get("call_id"),
                     "name": item.get("name"),
-                    "arguments": _arguments(item.get("arguments")),
+                    "arguments": arguments_of(item.get("arguments")),
                 }
             )
-        texts += [_text(part.get("text")) or "" for part in _mappings(item.get("content"))]
+        texts += [text_of(part.get("text")) or "" for part in mappings(item.get("content"))]
     return Reply(
-        output=_assistant("".join(texts), calls),
-        usage=read_usage("openai", _mapping(data.get("usage"))),
-        model=_text(data.get("model")),
-        stop_reason=_text(data.get("status")),
-        response_id=_text(data.get("id")),
+        output=assistant("".join(texts), calls),
+        usage=read_usage("openai", mapping(data.get("usage"))),
+        model=text_of(data.get("model")),
+        stop_reason=text_of(data.get("status")),
+        response_id=text_of(data.get("id")),
+    )
+
+
+def read_langchain(data: Mapping[str, Any]) -> Reply:
+    """A LangChain message; its usage is LangChain's, or else what the provider had said."""
+    facts = mapping(data.get("response_metadata")) or {}
+    calls = [
+        {"id": call.get("id"), "name": call.get("name"), "arguments": call.get("args")}
+        for call in mappings(data.get("tool_calls"))
+    ]
+    return Reply(
+        output=assistant(content_of(data.get("content")), calls),
+        usage=read_usage("langchain", mapping(data.get("usage_metadata")))
+        or read_any_usage(facts.get("token_usage"), facts.get("usage")),
+        **langchain_facts(data),
     )
 
 
 def _read_anthropic(data: Mapping[str, Any]) -> Reply:
-    blocks = _mappings(data.get("content"))
+    blocks = mappings(data.get("content"))
     return Reply(
-        output=_assistant(
-            "".join(_text(block.get("text")) or "" for block in blocks if block.get("type") == "text"),
+        output=assistant(
+            "".join(text_of(block.get("text")) or "" for block in blocks if block.get("type") == "text"),
             [
                 {"id": block.get("id"), "name": block.get("name"), "arguments": block.get("input")}
                 for block in blocks
                 if block.get("type") == "tool_use"
             ],
         ),
-        usage=read_usage("anthropic", _mapping(data.get("usage"))),
-        model=_text(data.get("model")),
-        stop_reason=_text(data.get("stop_reason")),
-        response_id=_text(data.get("id")),
+        usage=read_usage("anthropic", mapping(data.get("usage"))),
+        model=text_of(data.get("model")),
+        stop_reason=text_of(data.get("stop_reason")),
+        response_id=text_of(data.get("id")),
     )
 
 
@@ -204,33 +147,57 @@ _Shape = tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str, Any]]
 #: Which shape a reply has, and how it is read; the first that fits.
 _SHAPES: tuple[_Shape, ...] = (
     (lambda data: isinstance(data.get("choices"), list), _read_chat),
-    (lambda data: data.get("object") == "response" or isinstance(data.get("output"), list), _read_responses),
+    (lambda data: data.get("object") == "response" or isinstance(data.get("output"), list), read_responses),
+    (is_langchain, read_langchain),
     (lambda data: data.get("type") == "message" and isinstance(data.get("content"), list), _read_anthropic),
 )
 
 
-def _plain(reply: Any) -> Mapping[str, Any]:
-    """A client's response object as nested dicts; both clients' objects are pydantic models."""
+#: What the clients' `with_raw_response` gives: a response whose body they parse on demand, and keep.
+_RAW = {
+    f"{client}.{place}"
+    for client in ("openai", "anthropic")
+    for place in ("_legacy_response.LegacyAPIResponse", "_response.APIResponse")
+}
+
+
+def _parsed(reply: Any) -> Any:
+    """What is inside a raw response, if it has been read: to read it is for its user alone."""
+    if type_name(type(reply)) not in _RAW:
+        return reply
+    try:
+        _ = reply.http_response.content  # raises if it has not been read
+        return reply.parse()
+    except Exception:
+        return reply
+
+
+def plain(reply: Any) -> Mapping[str, Any]:
+    """A client's response object as nested dicts; all clients' objects are pydantic models.
+
+    Without `data`, where an embeddings reply has its vectors.
+    """
     if isinstance(reply, Mapping):
         return reply
     dump = getattr(type(reply), "model_dump", None)
     if dump is None:
         return {}
     try:
-        data = dump(reply, mode="json", warnings=False)
+        data = dump(reply, mode="json", warnings=False, exclude={"data"})
     except Exception:
         return {}
     return data if isinstance(data, Mapping) else {}
 
 
-def _assistant(content: str, calls: list[dict[str, Any]]) -> Message:
+def assistant(content: Any, calls: list[dict[str, Any]]) -> Message:
+    """The model's message in the common form."""
     message: dict[str, Any] = {"role": "assistant", "content": content}
     if calls:
         message["tool_calls"] = calls
     return message
 
 
-def _arguments(text: Any) -> Any:
+def arguments_of(text: Any) -> Any:
     """Arguments as the JSON they are; as text where the model wrote no valid JSON."""
     if not isinstance(text, str):
         return text
@@ -240,15 +207,18 @@ def _arguments(text: Any) -> Any:
         return text
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """The value, if it is text."""
     return value if isinstance(value, str) else None
 
 
-def _mapping(value: Any) -> Mapping[str, Any] | None:
+def mapping(value: Any) -> Mapping[str, Any] | None:
+    """The value, if it is a mapping."""
     return value if isinstance(value, Mapping) else None
 
 
-def _mappings(values: Any) -> list[Mapping[str, Any]]:
+def mappings(values: Any) -> list[Mapping[str, Any]]:
+    """Those of the values that are mappings."""
     if not isinstance(values, Iterable) or isinstance(values, str | Mapping):
         return []
     return [value for value in values if isinstance(value, Mapping)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -13,12 +12,13 @@ import msgspec
 
 from tokentrace_core import context, signals
 from tokentrace_core.budget import Account, Budget
+from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.ids import new_run_id
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.prompts import PromptHistory
-from tokentrace_core.sealing import Sealer
-from tokentrace_core.shield import log_once
+from tokentrace_core.sealing import Sealer, identifier
+from tokentrace_core.shield import log_once, warn_once
 from tokentrace_core.signals import Event
 from tokentrace_core.spans import Run, Session, status_of
 
@@ -61,7 +61,7 @@ class OpenRuns:
         self._runs: OrderedDict[str, OpenRun] = OrderedDict()
         self._resumable: OrderedDict[str, OpenRun] = OrderedDict()
         self._sessions: OrderedDict[str, None] = OrderedDict()
-        self._over: OrderedDict[Hashable, None] = OrderedDict()
+        self._over: OrderedDict[Hashable, BudgetExceeded | None] = OrderedDict()
 
     # ── places ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -94,8 +94,18 @@ class OpenRuns:
         above = self.place(parent)
         if above is None:
             facts = facts or {}
+            self._warn_of_lost_budget()
             above = self.open(("run of", key), facts.get("name") or name, facts, events, implicit=True)
         return self.add(Node(key, above.run, above, name))
+
+    def _warn_of_lost_budget(self) -> None:
+        """A thread inherits no context: its calls know of no run, and of no budget but one of their own."""
+        if self._budget is not None and any(not run.implicit for run in self._runs.values()):
+            warn_once(
+                "a call was made outside any run while a run with a budget is open; it is a run of its own, and "
+                "not counted in that budget. If it was made in a thread of that run, hand the thread "
+                "tracer.carry(function)"
+            )
 
     def add(self, node: Node) -> Node:
         self.nodes[node.key] = node
@@ -141,14 +151,14 @@ class OpenRuns:
         span = Run(
             id=run_id,
             run_id=run_id,
-            session_id=str(session or run_id),
-            user_id=None if user is None else str(user),
-            project=self._written_on_all["project"],
+            session_id=identifier(session or run_id),
+            user_id=None if user is None else identifier(user),
+            project=seal.name(self._written_on_all["project"]),
             framework=facts.get("framework"),
             name=seal.name(name) or "run",
             task_type=seal.name(facts.get("task_type")),
             agent_version=seal.name(facts.get("agent_version")),
-            environment=seal.name(facts.get("environment")) or self._written_on_all["environment"],
+            environment=seal.name(facts.get("environment") or self._written_on_all["environment"]),
             tags=seal.names(facts.get("tags")),
             input=seal.seal(facts.get("input")),
             attributes=seal.facts(facts.get("attributes")),
@@ -239,6 +249,13 @@ class OpenRuns:
         if len(self._resumable) > _RESUMABLE:
             self._resumable.popitem(last=False)
 
+    def stopped(self, parent: Hashable | None) -> BudgetExceeded | None:
+        """The refusal that stopped the run this code was part of, if that run is over and nothing else is open."""
+        if self.place(parent) is not None:
+            return None
+        keys = (parent, *(frame.key for frame in context.frames_of(self._owner)))
+        return next((refusal for key in keys if (refusal := self._over.get(key)) is not None), None)
+
     def is_over(self, key: Hashable) -> bool:
         """Whether this was part of a run that has ended not long ago."""
         return key in self._over
@@ -247,7 +264,7 @@ class OpenRuns:
         """Free what a run under way holds."""
         for key in run.nodes:
             self.nodes.pop(key, None)
-            self._over[key] = None
+            self._over[key] = run.account.stopped if run.account else None
         while len(self._over) > _OVER:
             self._over.popitem(last=False)
         run.forget_parts()
@@ -256,8 +273,12 @@ class OpenRuns:
         self._runs.pop(run.root.id, None)
 
     def open_ones(self) -> list[OpenRun]:
-        """Runs that this process has opened; what a fork inherited is its parent's to end."""
-        return [run for run in self._runs.values() if run.pid == os.getpid()]
+        return list(self._runs.values())
+
+    def leave_to_parent(self) -> None:
+        """What a fork inherited is the parent's to record and to end: two writers of one run would contradict."""
+        for held in (self.nodes, self._runs, self._resumable, self._over):
+            held.clear()
 
     def _idle_ones(self) -> list[OpenRun]:
         """Runs silent for so long, or so many, that they must be given up before one more is opened."""

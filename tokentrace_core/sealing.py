@@ -10,11 +10,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokentrace_core.errors import BudgetExceeded
-from tokentrace_core.payload import Payload, snapshot
+from tokentrace_core.payload import Payload, canonical_json, snapshot
 from tokentrace_core.prompts import Message
 from tokentrace_core.redact import Redactor
 from tokentrace_core.shield import describe_error
 from tokentrace_core.spans import Span
+
+
+def identifier(value: Any) -> str:
+    """A name or id as text, whatever was given as one; no code of an unknown type is run for it."""
+    if isinstance(value, str):
+        return value
+    plain = snapshot(value)
+    return plain if isinstance(plain, str) else canonical_json(plain)
 
 
 class Sealer:
@@ -34,14 +42,15 @@ class Sealer:
         return None if value is None else Payload(value, self._redactor, max_text=self._result_chars)
 
     def name(self, text: Any) -> str | None:
-        return None if text is None else self._redactor.redact(str(text))
+        return None if text is None else self._redactor.redact(identifier(text))
 
     def names(self, texts: Any) -> list[str]:
-        return [self._redactor.redact(str(text)) for text in texts or ()]
+        many = texts if isinstance(texts, list | tuple | set | frozenset) else [texts]
+        return [self._redactor.redact(identifier(text)) for text in many if text is not None]
 
     def facts(self, facts: Mapping[str, Any] | None) -> dict[str, Any]:
         """Attributes, parameters, metadata: what is None is left out."""
-        if not facts:
+        if not facts or not isinstance(facts, Mapping):
             return {}
         plain = snapshot({name: fact for name, fact in facts.items() if fact is not None})
         redacted = self._redactor.redact_value(plain)

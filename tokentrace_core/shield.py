@@ -44,6 +44,13 @@ def log_once(what: str, error: BaseException) -> None:
         )
 
 
+def warn_once(what: str) -> None:
+    """Warn of something the user should know, the first time it happens."""
+    if (what, Warning) not in _logged:
+        _logged.add((what, Warning))
+        log.warning("tokentrace: %s (said once)", what)
+
+
 def describe_error(error: BaseException) -> str:
     """The text of an error and its causes; an error that cannot say what it is gives its type."""
     parts: list[str] = []

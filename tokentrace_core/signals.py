@@ -26,6 +26,7 @@ __all__ = [
     "session_started",
     "step_ended",
     "step_started",
+    "step_updated",
     "tool_call_ended",
     "tool_call_started",
 ]
@@ -48,6 +49,9 @@ run_ended = _signals.signal(
 step_started = _signals.signal("step-started", doc="receiver(recorder, step): a loop iteration began.")
 step_ended = _signals.signal(
     "step-ended", doc="receiver(recorder, step): the iteration and its calls are done."
+)
+step_updated = _signals.signal(
+    "step-updated", doc="receiver(recorder, step): a tool was called after its block had been left."
 )
 llm_call_started = _signals.signal("llm-call-started", doc="receiver(recorder, call): about to be sent.")
 llm_call_ended = _signals.signal("llm-call-ended", doc="receiver(recorder, call): usage and cost are in.")
@@ -74,6 +78,7 @@ CARRIES: dict[NamedSignal, str] = {
     run_ended: "run",
     step_started: "step",
     step_ended: "step",
+    step_updated: "step",
     llm_call_started: "call",
     llm_call_ended: "call",
     llm_call_refused: "call",

@@ -2,7 +2,8 @@
 
 Every model call of a loop opens that loop's next step, unless the user's own code has opened one round it. A
 tool call belongs to the step whose model asked for it. A step is over when the next one of its loop has begun
-and nothing it asked for is outstanding; at the latest with its run.
+and nothing it asked for is outstanding; at the latest with its run. What a program does after `with step:` and before the
+next one is the acting that follows the thinking: it belongs to that step, too.
 """
 
 from __future__ import annotations
@@ -45,8 +46,7 @@ def step_of_tool(node: Node, tool_call_id: str | None, events: list[Event]) -> O
     if asked_by is not None:
         asked_by.asked.discard(tool_call_id or "")
         return asked_by
-    latest = node.loop.step if node.loop.step and not node.loop.step.ended else None
-    under_way = node.fixed_step or latest or node.step
+    under_way = node.fixed_step or node.loop.step or node.step
     return under_way or new_step(node.run, node.loop, None, events)
 
 
@@ -67,6 +67,10 @@ def call_ended(node: Node, call: LLMCall | ToolCall, status: Status, events: lis
         step.span.ended_at = call.ended_at
         if isinstance(call, LLMCall) and status not in ("success", "waiting"):
             step.span.status = status
+    if step.ended:  # the user's own step, left before this tool was called
+        step.span.ended_at = call.ended_at
+        _note_totals(node.run, step.span)
+        events.append((signals.step_updated, {"step": step.span}))
     end_if_done(node.run, step, events)
 
 
@@ -86,6 +90,10 @@ def end_step(run: OpenRun, step: OpenStep, events: list[Event]) -> None:
         span.status = "success"
     if span.ended_at is None or step.explicit:
         span.ended_at = run.clock.now()
+    _note_totals(run, span)
+    events.append((signals.step_ended, {"step": span}))
+
+
+def _note_totals(run: OpenRun, span: Step) -> None:
     span.cumulative_cost_nano_usd = run.root.cost_nano_usd
     span.cumulative_tokens = run.root.input_tokens + run.root.output_tokens
-    events.append((signals.step_ended, {"step": span}))

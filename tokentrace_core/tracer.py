@@ -9,7 +9,8 @@ trouble with it is logged and counted, and the agent goes on.
 
 from __future__ import annotations
 
-import atexit
+import contextvars
+import functools
 import os
 import threading
 import weakref
@@ -28,6 +29,7 @@ from tokentrace_core.pricing import PriceBook
 from tokentrace_core.recorder import Recorder
 from tokentrace_core.redact import Redactor
 from tokentrace_core.shield import shielded
+from tokentrace_core.store.process_end import at_process_end
 from tokentrace_core.store.shared import open_writer, release_writer
 
 P = ParamSpec("P")
@@ -69,7 +71,9 @@ class Tracer:
             environment=environment,
             result_chars=result_chars,
         )
-        self._writer = open_writer(self.path, warm=self.recorder.prices.warm)
+        # The price tables take a quarter of a second to load: here, and not in the agent's first call.
+        shielded(self.recorder.prices.warm)()
+        self._writer = open_writer(self.path)
         self.recorder.use_recall(self._writer.recall)
         self._closed = False
         self._receivers = [
@@ -151,6 +155,19 @@ class Tracer:
             return ToolBlock(self, _name_of(name), None, {})(name)
         return ToolBlock(self, name, arguments, facts)
 
+    def carry(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, in the run it is handed over from: for thread pools, which inherit no context.
+
+        `executor.map(tracer.carry(ask), questions)`. asyncio's tasks and `asyncio.to_thread` need no help.
+        """
+        here = contextvars.copy_context()
+
+        @functools.wraps(function)
+        def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+            return here.copy().run(function, *args, **kwargs)
+
+        return carried
+
     # ── what the code runs in ────────────────────────────────────────────────────────────────────────
 
     def set_user(self, user: str) -> None:
@@ -192,14 +209,17 @@ class Tracer:
     @property
     def losses(self) -> dict[str, int]:
         """What could not be stored, by reason. Empty when all is well."""
-        return dict(self._writer.losses)
+        return self._writer.losses
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was recorded is in the file. False if that took longer than `timeout` seconds."""
         return self._writer.flush(timeout)
 
     def close(self, timeout: float | None = 2.0) -> bool:
-        """Mark runs still open as interrupted, write everything, let go of the file."""
+        """Mark runs still open as interrupted, write everything, let go of the file.
+
+        False if that took longer than `timeout` seconds; `losses` then counts what is not in the file.
+        """
         if self._closed:
             return True
         self._closed = True
@@ -242,4 +262,4 @@ def _close_all_at_exit() -> None:
         shielded(tracer.recorder.close_all)()
 
 
-atexit.register(_close_all_at_exit)
+at_process_end(_close_all_at_exit)

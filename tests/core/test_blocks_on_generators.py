@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -94,6 +94,69 @@ def test_a_decorated_generator_still_handles_what_its_consumer_throws_into_it(tr
         raise KeyError("one")
     asyncio.run(main())
     assert rolled_back == ["'one'", "'two'"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+def test_a_decorated_generator_learns_why_it_is_stopped(tracer: Tracer, kind: type[BaseException]) -> None:
+    seen: list[BaseException] = []
+
+    @contextmanager
+    @tracer.tool
+    def resource() -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    thrown = kind()
+    with pytest.raises(kind) as caught, resource():
+        raise thrown
+    assert (seen, caught.value) == ([thrown], thrown)
+
+
+def test_a_decorated_async_generator_learns_that_its_task_is_cancelled(tracer: Tracer) -> None:
+    seen: list[type[BaseException]] = []
+
+    @asynccontextmanager
+    @tracer.tool
+    async def resource() -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            seen.append(type(error))
+            raise
+
+    async def work(begun: asyncio.Event) -> None:
+        async with resource():
+            begun.set()
+            await asyncio.sleep(60)
+
+    async def main() -> None:
+        begun = asyncio.Event()
+        task = asyncio.create_task(work(begun))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert seen == [asyncio.CancelledError]
+
+
+def test_a_decorated_generator_that_swallows_an_interrupt_goes_on_as_it_would(
+    tracer: Tracer, stored: Stored
+) -> None:
+    @contextmanager
+    @tracer.tool
+    def resource() -> Iterator[None]:
+        with suppress(SystemExit):
+            yield
+
+    with tracer.run("agent") as run:
+        with resource():
+            raise SystemExit
+    assert [row["status"] for row in stored().tool_calls(run.id or "")] == ["success"]
 
 
 def test_p18_a_stream_that_its_consumer_abandons_is_cancelled_with_what_had_come(

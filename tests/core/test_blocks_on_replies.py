@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 
 from tests.loopback import LoopbackServer, ToolCall, Turn, TurnUsage
-from tests.loopback.clients import QUESTION, anthropic_client, ask_anthropic, ask_openai, openai_client
-from tokentrace_core import Tracer
+from tests.loopback.clients import (
+    QUESTION,
+    anthropic_client,
+    ask_anthropic,
+    ask_openai,
+    langchain_model,
+    openai_client,
+)
+from tokentrace_core import Tracer, Usage
 from tokentrace_core.store.reader import Reader
 
 SPENT = TurnUsage(input=100, output=20, cached=30, cache_write=10, cache_write_1h=4, reasoning=7)
@@ -134,6 +141,90 @@ def test_a_tool_the_reply_asked_for_is_placed_in_the_step_of_that_reply(
             pass
     [tool] = stored().tool_calls(run.id or "")
     assert tool["step_id"] == first["step_id"]
+
+
+def test_a_raw_response_is_read_as_what_its_client_parses_from_it(
+    tracer: Tracer, server: LoopbackServer, recorded: Callable[[], tuple[Row, Any]]
+) -> None:
+    server.script_loop(TURN)
+    raw = openai_client(server).chat.completions.with_raw_response
+    reply = tracer.llm("gpt-4o-mini")(raw.create)(
+        model="gpt-4o-mini", messages=[{"role": "user", "content": QUESTION}]
+    )
+    assert reply.headers["content-type"] == "application/json"
+    check("chat", *recorded())
+
+
+def test_an_anthropic_raw_response_is_read_too(
+    tracer: Tracer, server: LoopbackServer, recorded: Callable[[], tuple[Row, Any]]
+) -> None:
+    server.script_loop(TURN)
+    with tracer.llm("claude-haiku-4-5") as call:
+        call.done(
+            anthropic_client(server).messages.with_raw_response.create(
+                model="claude-haiku-4-5", max_tokens=100, messages=[{"role": "user", "content": QUESTION}]
+            )
+        )
+    check("messages", *recorded())
+
+
+def test_a_raw_response_that_nobody_has_read_is_left_to_its_reader(
+    tracer: Tracer, server: LoopbackServer, recorded: Callable[[], tuple[Row, Any]]
+) -> None:
+    server.script_loop(TURN)
+    create = openai_client(server).chat.completions.with_streaming_response.create
+    with create(model="gpt-4o-mini", messages=[{"role": "user", "content": QUESTION}]) as response:
+        with tracer.llm("gpt-4o-mini") as call:
+            call.done(response)
+        assert TURN.text in "".join(response.iter_text())
+    assert recorded()[0]["usage_source"] == "estimated"
+
+
+@pytest.mark.parametrize("wire", WIRES, indirect=True)
+def test_a_langchain_message_given_to_done_costs_what_it_cost(
+    tracer: Tracer, server: LoopbackServer, recorded: Callable[[], tuple[Row, Any]], wire: str
+) -> None:
+    server.script_loop(TURN)
+    model = langchain_model(server, {"messages": "anthropic"}.get(wire, wire))
+    with tracer.llm(WIRES[wire][1], messages=QUESTION) as call:
+        call.done(model.invoke(QUESTION))
+    row, message = recorded()
+    assert (row["usage_source"], row["input_uncached_tokens"], row["output_tokens"]) == ("reported", 60, 20)
+    assert (row["cache_read_tokens"], row["model_answered"]) == (30, WIRES[wire][1])
+    assert (message["role"], message["content"]) == ("assistant", TURN.text)
+    [asked] = message["tool_calls"]
+    assert (asked["name"], asked["arguments"]) == ("weather", {"city": "Paris"})
+
+
+def test_embeddings_cost_what_they_cost(
+    tracer: Tracer, server: LoopbackServer, recorded: Callable[[], tuple[Row, Any]]
+) -> None:
+    embed = tracer.llm("text-embedding-3-small")(openai_client(server).embeddings.create)
+    reply = embed(model="text-embedding-3-small", input="hello world")
+    row, _ = recorded()
+    assert (row["usage_source"], row["input_uncached_tokens"], row["output_tokens"]) == (
+        "reported",
+        reply.usage.prompt_tokens,
+        0,
+    )
+
+
+def test_a_reply_that_is_not_understood_is_named_once_by_its_type_alone(
+    tracer: Tracer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Answer:
+        secret = "sk-4711"
+
+    monkeypatch.setattr("tokentrace_core.call_blocks._said", set())
+    for _ in range(3):
+        with tracer.llm("gpt-4o") as call:
+            call.done(Answer())
+    with tracer.llm("gpt-4o") as call:
+        call.done(b"sk-4711", usage=Usage(input_uncached_tokens=7))
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith("tokentrace: this reply was not understood, its usage is estimated: ")
+    assert told.endswith(".Answer (said once)")
+    assert "4711" not in told
 
 
 def test_p3_a_stream_without_usage_is_estimated_and_marked(

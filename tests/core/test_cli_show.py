@@ -170,11 +170,16 @@ def test_a_cancelled_and_an_open_call_do_not_look_like_successes(tracer: Tracer,
 
 
 def test_what_ran_out_of_time_does_not_look_like_a_success(tracer: Tracer, cli: Cli) -> None:
-    with pytest.raises(TimeoutError), tracer.run("r") as run, run.step("wait") as step:
-        with pytest.raises(TimeoutError), step.tool("slow"):
-            raise TimeoutError("no answer in 30 s")
-        with step.llm("small", messages="x"):
-            raise TimeoutError("the model is silent")
+    @tracer.run("r")
+    def run() -> None:
+        with tracer.step("wait") as step:
+            with pytest.raises(TimeoutError), step.tool("slow"):
+                raise TimeoutError("no answer in 30 s")
+            with step.llm("small", messages="x"):
+                raise TimeoutError("the model is silent")
+
+    with pytest.raises(TimeoutError):
+        run()
     shown = cli("show", "last").output
     heading, *lines = shown.splitlines()
     assert heading.startswith("r · ✗ timeout · ")

@@ -21,6 +21,7 @@ from tests.core import test_cli
 from tests.core.test_cli import PYTHON, reply
 from tokentrace_core import Tracer
 from tokentrace_core.cli import main
+from tokentrace_core.ids import Clock
 from tokentrace_core.store.reader import Reader
 
 tracer = test_cli.tracer
@@ -121,6 +122,20 @@ def test_what_is_written_while_tail_looks_does_not_come_out_of_order(
 
     read = Reader.rows_since
     monkeypatch.setattr(Reader, "rows_since", rows_since)
+    events = [json.loads(line)["event"] for line in follow(work, "--json").stdout.splitlines()]
+    assert events == ["run_started", "llm_call", "tool_call", "run_ended"]
+
+
+def test_a_run_that_ends_in_the_same_microsecond_as_its_calls_still_ends_after_them(
+    db: Path, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = Clock().now()
+    monkeypatch.setattr(Clock, "now", lambda _: at_once)
+
+    def work() -> None:
+        with Tracer(db) as quick:
+            _one_run(quick)
+
     events = [json.loads(line)["event"] for line in follow(work, "--json").stdout.splitlines()]
     assert events == ["run_started", "llm_call", "tool_call", "run_ended"]
 

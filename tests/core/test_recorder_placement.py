@@ -141,14 +141,16 @@ def test_code_that_outlives_the_step_it_was_begun_in_still_belongs_to_the_run(tr
     assert call.run_id == run.id
 
 
-def test_a_tool_called_after_the_users_own_step_is_over_does_not_slip_into_it(tracer: Any) -> None:
+def test_a_tool_called_after_the_users_own_step_is_the_acting_that_follows_the_thinking(tracer: Any) -> None:
     with tracer.run("agent") as run:
         with run.step("plan") as plan:
             pass
+        left_at = plan.span.ended_at
         with run.tool("lookup") as lookup:
             pass
-    assert lookup.span.step_id != plan.span.id
-    assert run.steps == 2
+    assert lookup.span.step_id == plan.span.id
+    assert plan.span.ended_at == lookup.span.ended_at >= left_at
+    assert run.steps == 1
 
 
 def test_a_locator_that_breaks_costs_nothing_and_one_that_works_places_the_call(

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokentrace_core import Usage
-from tokentrace_core.replies import StreamedReply, read_reply
+from tokentrace_core.replies import Reply, read_reply
+from tokentrace_core.streamed_replies import StreamedReply
 
 names = st.sampled_from(
     [
@@ -160,3 +161,42 @@ def test_a_stream_broken_off_in_the_middle_of_a_tool_call_keeps_the_text_of_its_
         "content": "",
         "tool_calls": [{"id": "t", "name": "go", "arguments": '{"a": '}],
     }
+
+
+def test_a_reply_of_an_unknown_shape_that_says_its_usage_costs_what_it_says() -> None:
+    usage = {"input_tokens": 5, "cache_read_input_tokens": 20, "output_tokens": 3}
+    assert read_reply({"answer": "hi", "usage": usage, "model": "m"}) == Reply(
+        usage=Usage(input_uncached_tokens=5, cache_read_tokens=20, output_tokens=3), model="m"
+    )
+
+
+def test_only_the_two_clients_own_raw_responses_are_parsed() -> None:
+    class APIResponse:
+        def parse(self) -> Any:
+            raise AssertionError("code of the user's own was called")
+
+    assert read_reply(APIResponse()) == Reply()
+
+
+def _langchain(content: Any, **usage: Any) -> dict[str, Any]:
+    return {
+        "content": content,
+        "response_metadata": {},
+        "usage_metadata": usage or None,
+        "type": "AIMessageChunk",
+    }
+
+
+def test_a_langchain_stream_adds_its_usage_up_but_not_a_prompt_counted_twice() -> None:
+    stream = StreamedReply()
+    stream.feed(_langchain([{"type": "text", "text": "hi "}], input_tokens=100, output_tokens=0,
+                           input_token_details={"cache_read": 30}))  # fmt: skip
+    stream.feed(_langchain("there"))
+    stream.feed(_langchain("", input_tokens=0, output_tokens=20))
+    expected = Usage(input_uncached_tokens=70, cache_read_tokens=30, output_tokens=20)
+    assert (stream.reply.usage, stream.reply.output) == (
+        expected,
+        {"role": "assistant", "content": "hi there"},
+    )
+    stream.feed(_langchain("", input_tokens=100, output_tokens=25))
+    assert stream.reply.usage == Usage(input_uncached_tokens=100, output_tokens=25)

@@ -42,6 +42,8 @@ def act(tracer: Tracer) -> Callable[..., None]:
                     with step.tool(f"lookup {text}", {text: text}) as tool:
                         tool.done(text, error=text)
                     step.set_reasoning(text)
+                with run.tool(f"act {text}"):
+                    pass
                 run.set(note=text).record_error(ValueError(text))
                 tracer.recorder.wait(run.key, text)
             with pytest.raises(BudgetExceeded), tracer.run("fails") as run:  # noqa: PT012

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import stat
 import threading
@@ -154,8 +153,8 @@ def test_what_sqlite_cannot_take_is_stored_all_the_same(tracer: Tracer, stored: 
             step.llm(nasty, messages=[nasty, {"role": {"no": "text"}}], seed=2**63) as call,
         ):
             call.done({"choices": [{"message": {"content": nasty}}], "id": nasty, "model": nasty})
-        with run.tool(nasty, {nasty: 2**63}, tool_call_id=nasty) as tool:
-            tool.done(nasty, http_status=2**70, error=nasty)
+            with step.tool(nasty, {nasty: 2**63}, tool_call_id=nasty) as tool:
+                tool.done(nasty, http_status=2**70, error=nasty)
         run.set(**{nasty: nasty, "big": 2**64, "nan": float("nan")})
         run.score("quality", float("inf"), comment=nasty)
     reader = stored()
@@ -164,22 +163,8 @@ def test_what_sqlite_cannot_take_is_stored_all_the_same(tracer: Tracer, stored: 
         len(rows(tracer.path, f"select id from {table}"))
         for table in ("sessions", "runs", "steps", "llm_calls", "tool_calls", "scores")
     ]
-    assert counts == [1, 1, 2, 1, 1, 1]
+    assert counts == [1] * 6
     assert reader.run("last")["status"] == "success"
-
-
-def test_a_path_that_cannot_be_written_loses_visibly_and_once_in_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    with caplog.at_level(logging.WARNING, logger="tokentrace"):
-        with Tracer(tmp_path / "file" / "traces.db") as tracer:
-            for _ in range(5):
-                record_a_run(tracer)
-                assert tracer.flush(5)
-            assert sum(tracer.losses.values()) > 0
-    assert len(caplog.records) == 1
-    assert "the agent goes on" in caplog.text
 
 
 def test_a_file_of_a_newer_version_is_left_alone_and_the_agent_goes_on(
@@ -198,20 +183,6 @@ def test_a_file_of_a_newer_version_is_left_alone_and_the_agent_goes_on(
         assert any("newer tokentrace" in reason for reason in tracer.losses)
     assert rows(db, "select count(*) from runs") == [(1,)]
     assert "upgrade" in caplog.text
-
-
-def test_a_locked_file_delays_but_loses_nothing(db: Path) -> None:
-    with Tracer(db) as tracer:
-        assert tracer.flush(10)
-        with closing(sqlite3.connect(db)) as other:
-            other.execute("begin immediate")
-            run_id = record_a_run(tracer, steps=3)
-            assert tracer.flush(0.05) is False
-            other.rollback()
-        assert tracer.flush(10) is True
-        assert tracer.losses == {}
-    assert rows(db, f"select steps, status from runs where id = '{run_id}'") == [(3, "success")]
-    assert rows(db, "select count(*) from llm_calls") == [(3,)]
 
 
 def test_a_running_agent_can_be_watched_before_its_run_ends(tracer: Tracer, stored: Stored) -> None:

@@ -97,8 +97,11 @@ def test_p17_a_forked_child_writes_its_own_rows_beside_its_parents(script: Scrip
         tracer.flush(10)
     """)
     assert (done.returncode, done.stderr) == (0, "")
-    assert rows(db, "select name, status from runs") == [("parent", "success")]
-    assert rows(db, "select count(*), count(distinct run_id) from llm_calls") == [(2, 1)]
+    assert rows(db, "select name, status from runs order by name") == [
+        ("parent", "success"),
+        ("part in the child", "success"),
+    ]
+    assert rows(db, "select count(*), count(distinct run_id) from llm_calls") == [(2, 2)]
     assert rows(db, "select body from messages order by body") == [
         ('{"content":"from the child","role":"assistant"}',),
         ('{"content":"from the parent","role":"assistant"}',),
@@ -166,3 +169,109 @@ def test_eight_processes_write_one_file_and_lose_nothing(script: Script, db: Pat
     assert done.stdout == f"{[0] * 8}\n"
     assert rows(db, "select count(*) from runs where status = 'success'") == [(200,)]
     assert rows(db, "select count(*) from tool_calls where status = 'success'") == [(200,)]
+
+
+CHILD_WORKS = """
+    import multiprocessing
+
+    def work():
+        with tracer.run("done"), tracer.llm("gpt-4o") as call:
+            call.done("from the child")
+        tracer.run("still open").begin()
+
+    def work_in_a_child_of_its_own():
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join()
+"""
+FROM_THE_CHILD = [("done", "success"), ("still open", "interrupted")]
+
+
+@pytest.mark.parametrize("target", ["work", "work_in_a_child_of_its_own"])
+@pytest.mark.parametrize("imported", ["first", "last"])
+def test_a_forked_worker_that_just_ends_has_written_everything(
+    script: Script, db: Path, target: str, imported: str
+) -> None:
+    make = "\n    tracer = Tracer(db)\n"
+    done = script(
+        (CHILD_WORKS + make if imported == "first" else make + CHILD_WORKS)
+        + f"""
+    with tracer.run("parent"):
+        child = multiprocessing.get_context("fork").Process(target={target})
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+    """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(db, "select name, status from runs order by name") == [
+        FROM_THE_CHILD[0],
+        ("parent", "success"),
+        FROM_THE_CHILD[1],
+    ]
+    assert rows(db, "select count(*) from llm_calls where status = 'success'") == [(1,)]
+
+
+def test_a_pool_of_forked_workers_has_written_everything_when_it_is_closed(script: Script, db: Path) -> None:
+    done = script("""
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+        tracer = Tracer(db)
+
+        def work(number):
+            with tracer.run("agent"), tracer.llm("gpt-4o", messages=[number]) as call:
+                call.done("done")
+
+        with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("fork")) as pool:
+            list(pool.map(work, range(40)))
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(db, "select count(*) from runs where status = 'success'") == [(40,)]
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+@pytest.mark.parametrize("made", ["by the module", "by the worker"])
+def test_a_worker_that_is_not_forked_from_us_has_written_everything(db: Path, method: str, made: str) -> None:
+    program = db.with_name("program.py")
+    tracer = f"from tokentrace_core import Tracer; tracer = Tracer({str(db)!r})"
+    program.write_text(f"""
+import multiprocessing
+{tracer if made == "by the module" else ""}
+
+def work():
+    global tracer
+    {tracer if made == "by the worker" else ""}
+    with tracer.run("done"):
+        pass
+    tracer.run("still open").begin()
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context({method!r}).Process(target=work)
+    child.start()
+    child.join()
+""")
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(db, "select name, status from runs order by name") == FROM_THE_CHILD
+
+
+def test_a_locked_file_holds_up_the_end_of_a_process_no_longer_than_agreed_and_is_said(
+    script: Script, db: Path
+) -> None:
+    done = script("""
+        import sqlite3, time, atexit
+        tracer = Tracer(db)
+        tracer.flush()
+        other = sqlite3.connect(db)
+        other.execute("begin immediate")
+        with tracer.run("agent"):
+            pass
+        tracer.close(0.5)
+        began = time.monotonic()
+        import tokentrace_core.store.process_end as process_end
+        atexit.unregister(process_end._end)
+        process_end._end()
+        print(1.5 < time.monotonic() - began < 3)
+    """)
+    assert done.stdout == "True\n"
+    assert done.stderr.count("2 records are not in") == 1

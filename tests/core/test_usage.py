@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +48,34 @@ payloads = st.dictionaries(
 def test_p1_the_same_call_counts_the_same_in_whatever_shape_it_is_reported(
     convention: str, payload: dict[str, Any], expected: dict[str, int]
 ) -> None:
-    assert read_usage(convention, payload) == Usage(**expected)
+    usage = read_usage(convention, payload)
+    assert usage is not None
+    # Not every shape says for how long the cache was written.
+    assert msgspec.structs.replace(usage, lifetime_unknown=False) == Usage(**expected)
+
+
+@pytest.mark.parametrize(
+    ("convention", "writes", "unknown"),
+    [
+        ("langchain", {"input_token_details": {"cache_creation": 10}}, True),
+        ("langchain", {"input_token_details": {"cache_creation": 4, "ephemeral_5m_input_tokens": 6}}, True),
+        ("langchain", {"input_token_details": {"cache_creation": 0, "ephemeral_1h_input_tokens": 10}}, False),
+        ("anthropic", {"cache_creation_input_tokens": 10}, True),
+        (
+            "anthropic",
+            {"cache_creation_input_tokens": 10, "cache_creation": {"ephemeral_5m_input_tokens": 10}},
+            False,
+        ),
+        ("openai", {"prompt_tokens_details": {"cache_write_tokens": 10}}, False),
+    ],
+)
+def test_writes_to_the_cache_that_are_not_split_by_lifetime_are_marked(
+    convention: str, writes: dict[str, Any], unknown: bool
+) -> None:
+    usage = read_usage(convention, {"input_tokens": 100, "output_tokens": 1, **writes})
+    assert usage is not None
+    assert usage.cache_write_5m_tokens + usage.cache_write_1h_tokens == 10
+    assert usage.lifetime_unknown == unknown
 
 
 def test_p2_what_anthropic_caches_is_part_of_the_prompt_and_has_its_own_prices() -> None:

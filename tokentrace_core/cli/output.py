@@ -56,9 +56,8 @@ def write_json(document: Any) -> None:
 
 
 def write_json_line(document: Any) -> None:
-    """One JSON document on one line."""
+    """One JSON document on one line, at once."""
     click.echo(_harmless(json.dumps(document, ensure_ascii=False)))
-    sys.stdout.flush()
 
 
 def _harmless(document: str) -> str:

@@ -19,6 +19,9 @@ from tokentrace_core.store import schema
 
 Row = dict[str, Any]
 
+#: The widest integer SQLite knows.
+_WIDEST = 2**63 - 1
+
 #: What `cost` can group by: SQL over the view `calls` (c).
 DIMENSIONS: dict[str, str] = {
     "model": "coalesce(c.model, '(unknown)')",
@@ -41,7 +44,7 @@ class Reader:
     """A trace file, opened for reading. Use as a context manager, or `close()` it."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = _located(path)
         self._database = _open(self.path)
 
     def __enter__(self) -> Reader:
@@ -61,7 +64,7 @@ class Reader:
         return list(
             self.query(
                 "select * from runs where started_at >= ? order by started_at desc, id desc limit ?",
-                [since or 0, limit],
+                [since or 0, min(limit, _WIDEST)],
             )
         )
 
@@ -227,18 +230,57 @@ _BY_TOOL = f"""
 """
 
 
-def _open(path: Path) -> Database:
-    if not path.exists():
-        raise StoreError(
-            f"there is no file {path}. Name one with --db or TOKENTRACE_DB, or make one with `tokentrace demo`."
-        )
+def _located(path: str | Path) -> Path:
+    """Where there is a file. Raises `StoreError`, with what there is instead."""
+    if not str(path):
+        raise StoreError("no file is named. Name one with --db or TOKENTRACE_DB.")
     try:
-        database = Database(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0))
+        located = Path(path).expanduser()
+        found, folder = located.exists(), located.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    if folder:
+        raise StoreError(f"{path} is a directory. Name a file in it with --db or TOKENTRACE_DB.")
+    if not found:
+        raise StoreError(
+            f"there is no file {located}. Name one with --db or TOKENTRACE_DB, or make one with `tokentrace demo`."
+        )
+    return located
+
+
+def _open(path: Path) -> Database:
+    try:
+        return _connected(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if not any(sign in str(error) for sign in ("unable to open", "readonly")):
+            raise StoreError(f"{path} cannot be read: {error}") from error
+        return _open_unchanging(path, error)
     except sqlite3.Error as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
+
+
+def _open_unchanging(path: Path, why: sqlite3.Error) -> Database:
+    """Read a file where nothing can be written beside it: readers of a WAL file write an index, if they can.
+
+    Only if all of the trace is in the file itself; then nobody is writing to it, and none is needed.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"{path} cannot be read where it is ({why}): its latest rows are in {log.name}, and reading those "
+            f"needs a folder that can be written to. Copy {path.name} and {log.name} together to one."
+        ) from why
+    try:
+        return _connected(path, "mode=ro&immutable=1")
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be read: {error}. May you read it? See: ls -l") from error
+
+
+def _connected(path: Path, options: str) -> Database:
+    database = Database(sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=5.0))
     try:
         _check(path, database)
-    except StoreError:
+    except (StoreError, sqlite3.Error):
         database.close()
         raise
     return database
@@ -246,11 +288,8 @@ def _open(path: Path) -> Database:
 
 def _check(path: Path, database: Database) -> None:
     """Refuse a file that is not ours, or of a time after ours."""
-    try:
-        known = database.table("_sqlite_migrations").exists() and database.table("runs").exists()
-        newer = schema.unknown_migrations(database) if known else []
-    except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+    known = database.table("_sqlite_migrations").exists() and database.table("runs").exists()
+    newer = schema.unknown_migrations(database) if known else []
     if newer:
         raise StoreError(
             f"{path} was written by a newer tokentrace (it has {newer[-1]!r}). "

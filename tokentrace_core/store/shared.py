@@ -6,14 +6,13 @@ written, and finds the file closed: SQLite believes in locks that a child only i
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
+from tokentrace_core.store.process_end import at_process_end, mind_multiprocessing
 from tokentrace_core.store.writer import Writer
 
 EXIT_S = 2.0
@@ -24,16 +23,25 @@ _by_path: dict[Path, tuple[Writer, int]] = {}
 _registry = threading.Lock()
 
 
-def open_writer(path: str | os.PathLike[str], *, warm: Callable[[], None] | None = None) -> Writer:
+def open_writer(path: str | os.PathLike[str]) -> Writer:
     """The process's writer for a file; give it back with `release_writer`."""
-    resolved = Path(path).expanduser().resolve()
+    resolved = _resolved(Path(path))
     with _registry:
         writer, users = _by_path.get(resolved, (None, 0))
-        writer = writer or Writer(resolved, warm=warm)
+        writer = writer or Writer(resolved)
         _writers.add(writer)
         _by_path[resolved] = (writer, users + 1)
     writer.start()
+    mind_multiprocessing()
     return writer
+
+
+def _resolved(path: Path) -> Path:
+    """One name for one file. A path that cannot be one stays as it is: the writer's thread will find out, and say."""
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        return path
 
 
 def release_writer(writer: Writer, timeout: float | None = EXIT_S) -> bool:
@@ -48,6 +56,7 @@ def release_writer(writer: Writer, timeout: float | None = EXIT_S) -> bool:
 
 
 def _flush_at_exit() -> None:
+    """Also for a writer whose closing took too long: until the process ends, it may still make it."""
     deadline = time.monotonic() + EXIT_S
     for writer in list(_writers):
         writer.close(max(deadline - time.monotonic(), 0.0))
@@ -72,7 +81,7 @@ def _after_fork_in_child() -> None:
 _resting = threading.local()
 #: Connections of writers that could not be brought to rest; not even to be closed here.
 _inherited: list[object] = []
-atexit.register(_flush_at_exit)
+at_process_end(_flush_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork,

@@ -5,7 +5,7 @@ written, so it is always the latest state, and a span that began and ended withi
 agent's thread only puts a reference into a queue. Hashing, redacting and encoding happen here.
 
 Trouble with the file never reaches the agent: a locked file is tried again, anything else costs the batch,
-which is counted by reason and said in the log at most once a minute.
+which is counted by reason and said in the log.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.spans import LLMCall, Run, Session
+from tokentrace_core.store.losses import Losses
 from tokentrace_core.store.rows import (
     INSERT_MESSAGE,
     INSERT_PROMPT,
@@ -31,6 +32,7 @@ from tokentrace_core.store.rows import (
     prompt_row,
     waiting_run,
 )
+from tokentrace_core.store.trace_file import TraceFile
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -40,9 +42,9 @@ log = logging.getLogger("tokentrace")
 _BATCH = 500
 _BATCH_S = 0.2
 _QUEUE_LIMIT = 100_000
-_KNOWN_IDS = 50_000
-_LOCKED_RETRIES = 20
-_SAY_EVERY_S = 60.0
+#: How long one batch is tried on a locked file, and the longest pause in between.
+_LOCKED_PATIENCE_S = 120.0
+_LOCKED_PAUSE_S = 0.5
 
 
 class _Flush:
@@ -57,44 +59,49 @@ class Writer:
 
     _thread: threading.Thread | None
 
-    def __init__(self, path: Path, *, warm: Callable[[], None] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.losses: Counter[str] = Counter()
-        self._warm = warm
-        self._said: dict[str, float] = {}
         self.begin_afresh()
+
+    @property
+    def losses(self) -> dict[str, int]:
+        return self._losses.by_reason()
 
     def put(self, span: object) -> None:
         """Hand over a span that began, changed or ended. Never blocks."""
         if self._queue.qsize() > _QUEUE_LIMIT and not isinstance(span, Run | Session):
-            self._lose("queue full", 1)
+            self._lose("queue full", [span])
             return
-        self._ensure_thread()
         self._queue.put(span)
+        if self._thread is None:
+            self.start()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was handed over is written. False if that took longer than `timeout` seconds."""
-        if self._thread is None:
+        if self._thread is None and self._queue.empty():
             return True
         note = _Flush()
         self._queue.put(note)
+        self.start()
         return note.done.wait(timeout)
 
     def close(self, timeout: float | None) -> bool:
-        """Flush and end the thread."""
-        if self._thread is None:
-            return True
+        """Flush and end the thread. What is not written by then counts as lost, unless the thread still makes it."""
+        thread = self._thread
         self._closing = True
         done = self.flush(timeout)
-        self._thread.join(timeout if done else 0.0)
-        self._thread = None
+        if not done:
+            self._count_what_waits()
+        elif thread is not None:
+            thread.join(timeout)
+        self._losses.say_rest()
         return done
 
     def rest(self, timeout: float) -> bool:
         """Let go of the file until `go_on`. False if a batch took longer than `timeout` seconds."""
         resting = self._busy.acquire(timeout=timeout)
         if resting:
-            self._close_database()
+            self._file.close()
         return resting
 
     def go_on(self) -> None:
@@ -102,9 +109,10 @@ class Writer:
 
     def recall(self, session_id: str) -> Run | None:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
-        if not self.path.exists():
+        try:
+            connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=0.05)
+        except (sqlite3.Error, ValueError):  # no file yet, or no path that could be one
             return None
-        connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=0.05)
         try:
             return waiting_run(connection, session_id)
         except sqlite3.Error:
@@ -116,38 +124,32 @@ class Writer:
 
     def begin_afresh(self) -> object:
         """Have a thread, a queue and a connection of one's own; gives back the connection that was there."""
-        before = getattr(self, "_database", None)
+        before = getattr(self, "_file", None)
         self._queue: SimpleQueue[object] = SimpleQueue()
+        self._in_hand: dict[int, object] = {}
         self._thread = None
-        self._starting = threading.Lock()
         self._closing = False
+        self._handover = threading.Lock()
+        """Held while the thread begins or ends, and while what waits is counted."""
         self._busy = threading.Lock()
         """Held while a fork would leave the child half a transaction or half an import."""
-        self._database: Database | None = None
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._file = TraceFile(self.path)
+        self._losses = Losses(self.path)
+        self._trouble: str | None = None
         return before
 
-    def _ensure_thread(self) -> None:
+    def start(self) -> None:
+        """Have a thread: it creates the file before the first span comes."""
         if self._thread is None:
-            with self._starting:
+            with self._handover:
                 if self._thread is None:
                     self._closing = False
                     thread = threading.Thread(target=self._work, name="tokentrace-writer", daemon=True)
                     thread.start()
                     self._thread = thread
 
-    def start(self) -> None:
-        """Create the file and load what writing needs, before the first span comes."""
-        self._ensure_thread()
-
     def _work(self) -> None:
-        self._attempt(lambda _: None, 0)
-        if self._warm is not None:
-            try:
-                with self._busy:
-                    self._warm()
-            except Exception:
-                log.exception("tokentrace: the price tables could not be loaded")
+        self._attempt(lambda _: None)
         while True:
             spans, notes = self._next_batch()
             if spans:
@@ -155,17 +157,26 @@ class Writer:
                     self._store(spans)
                 except Exception:  # the thread must live, or a flush would wait for ever
                     log.exception("tokentrace: a batch could not be written")
-                    self._lose("internal error", len(spans))
+                    self._lose("internal error", spans)
             for note in notes:
                 note.done.set()
-            if self._closing and self._queue.empty():
+            if self._closing and self._may_end():
                 with self._busy:
-                    self._close_database()
+                    self._file.close()
                 return
+
+    def _may_end(self) -> bool:
+        """Be the thread no longer, unless something came. `put` puts and then looks for a thread: the other way round."""
+        with self._handover:
+            self._thread = None
+            if self._queue.empty():
+                return True
+            self._thread = threading.current_thread()
+            return False
 
     def _next_batch(self) -> tuple[list[object], list[_Flush]]:
         """What has come within the batch time; at once if someone waits for it or a run has begun."""
-        spans: dict[int, object] = {}
+        spans = self._in_hand = {}
         notes: list[_Flush] = []
         until = None
         while len(spans) < _BATCH:
@@ -185,14 +196,23 @@ class Writer:
         return list(spans.values()), notes
 
     def _store(self, spans: list[object]) -> None:
+        unfit: list[object] = []
+
         def write(database: Database) -> None:
-            for span in spans:
-                self._write_span(database.conn, span)
+            unfit[:] = [span for span in spans if not self._write_span(database.conn, span)]
 
-        if not self._attempt(write, len(spans)):
-            self._known.clear()
+        failure = self._attempt(write)
+        with self._handover:
+            self._in_hand = {}
+            if failure is None:
+                self._losses.uncount(spans)
+        if failure is not None:
+            self._lose(failure, spans)
+        elif unfit:
+            self._lose("not encodable", unfit)
 
-    def _write_span(self, connection: sqlite3.Connection, span: object) -> None:
+    def _write_span(self, connection: sqlite3.Connection, span: object) -> bool:
+        """False if nothing can be made of this one."""
         try:
             statement = STATEMENTS[type(span)]
             if isinstance(span, LLMCall):
@@ -201,8 +221,9 @@ class Writer:
         except sqlite3.Error:
             raise
         except Exception:
-            self._lose("not encodable", 1)
             log.exception("tokentrace: a span could not be encoded")
+            return False
+        return True
 
     def _write_texts(self, connection: sqlite3.Connection, call: LLMCall) -> None:
         for payload in (call.tools, call.output):
@@ -210,91 +231,60 @@ class Writer:
                 self._write_message(connection, payload)
         prompt = call.prompt
         new: list[Prompt] = []
-        while prompt is not None and prompt.id not in self._known:
+        while prompt is not None and not self._file.knows(prompt.id):
             new.append(prompt)
             prompt = prompt.parent
         for node in reversed(new):
             self._write_message(connection, node.message)
             connection.execute(INSERT_PROMPT, prompt_row(node))
-            self._remember(node.id)
+            self._file.remember(node.id)
 
     def _write_message(self, connection: sqlite3.Connection, message: Payload) -> None:
-        if message.id not in self._known:
+        if not self._file.knows(message.id):
             connection.execute(INSERT_MESSAGE, message_row(message))
-            self._remember(message.id)
-
-    def _remember(self, content: str) -> None:
-        self._known[content] = None
-        if len(self._known) > _KNOWN_IDS:
-            self._known.popitem(last=False)
+            self._file.remember(message.id)
 
     # ── the file ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _attempt(self, write: Callable[[Database], None], spans: int) -> bool:
-        """Run one write transaction, again if the file is locked. False if the batch is lost."""
-        for attempt in range(_LOCKED_RETRIES):
-            try:
-                with self._busy:
-                    database = self._open()
+    def _attempt(self, write: Callable[[Database], None]) -> str | None:
+        """Run one write transaction, again while the file is locked. Why it was given up; None if it is written."""
+        patience = time.monotonic() + _LOCKED_PATIENCE_S
+        pause = 0.05
+        while True:
+            with self._busy:
+                try:
+                    database = self._file.open()
                     with database.atomic():
                         write(database)
-                return True
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) and "busy" not in str(error):
-                    return self._give_up(error, spans)
-                time.sleep(min(0.05 * 2**attempt, 1.0))
-            except (sqlite3.Error, OSError, ValueError) as error:
-                return self._give_up(error, spans)
-        return self._give_up(sqlite3.OperationalError("database is locked"), spans)
+                    self._trouble = None
+                    return None
+                except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
+                    self._trouble = f"{type(error).__name__}: {error}"
+                    self._file.forget()
+                    if not _is_locked(error) or time.monotonic() > patience:
+                        self._file.close()
+                        return self._trouble
+            time.sleep(pause)
+            pause = min(pause * 2, _LOCKED_PAUSE_S)
 
-    def _give_up(self, error: Exception, spans: int) -> bool:
-        self._lose(f"{type(error).__name__}: {error}", spans)
-        self._close_database()
-        return False
+    # ── what is lost ─────────────────────────────────────────────────────────────────────────────────
 
-    def _open(self) -> Database:
-        if self._database is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not self.path.exists():
-                self.path.touch(mode=0o600)
-            self._database = _prepared(self.path)
-        return self._database
+    def _lose(self, reason: str, spans: list[object]) -> None:
+        self._losses.count(reason, spans)
+        self._losses.say(reason)
 
-    def _close_database(self) -> None:
-        database, self._database = self._database, None
-        if database is not None:
-            try:
-                database.close()
-            except sqlite3.Error:
-                log.debug("tokentrace: the file did not close cleanly", exc_info=True)
-
-    def _lose(self, reason: str, spans: int) -> None:
-        if spans:
-            self.losses[reason] += spans
-        now = time.monotonic()
-        if now - self._said.get(reason, -_SAY_EVERY_S) >= _SAY_EVERY_S:
-            self._said[reason] = now
-            log.warning(
-                "tokentrace: %d records lost so far (%s) for %s; the agent goes on",
-                self.losses[reason],
-                reason,
-                self.path,
-            )
+    def _count_what_waits(self) -> None:
+        """The batch in hand and the queue, which is taken out and put back: the thread may still get to it."""
+        with self._handover:
+            waiting: list[object] = []
+            with suppress(Empty):
+                for _ in range(self._queue.qsize()):
+                    waiting.append(self._queue.get_nowait())
+            for item in waiting:
+                self._queue.put(item)
+            spans = [*self._in_hand.values(), *(item for item in waiting if not isinstance(item, _Flush))]
+            self._losses.count(self._trouble or "not written in time", spans)
 
 
-def _prepared(path: Path) -> Database:
-    """The file, with our tables in it."""
-    # Imported on the writer's thread: sqlite-utils is most of what `import tokentrace_core` would cost.
-    from sqlite_utils import Database
-
-    from tokentrace_core.store import schema
-
-    connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = normal")
-    database = Database(connection)
-    if newer := schema.unknown_migrations(database):
-        connection.close()
-        raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")
-    schema.migrations.apply(database)
-    return database
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))

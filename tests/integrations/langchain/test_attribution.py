@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 
 from tests.integrations.langchain.agents import GO, add, adding, agent
@@ -125,6 +126,26 @@ def test_a_tool_called_without_an_agent_is_a_run(
     row = run()
     assert_labelled(row)
     assert (row["name"], row["tool_calls"], row["output"]) == ("add", 1, "3")
+
+
+def test_a_handler_bound_to_a_part_of_a_chain_keeps_the_users_own_tags_and_no_others(
+    call: Driver, server: LoopbackServer, config: Any, run: LastRow
+) -> None:
+    server.script(Turn("3"))
+    model = chat_openai(server, stream_usage=True)
+    part = (RunnableLambda(lambda question: question) | model).with_config(config | {"tags": ["prod"]})
+    call(RunnableLambda(lambda question: question) | part, "1+2?")
+    assert json.loads(run()["tags"]) == ["prod"]
+
+
+@pytest.mark.xfail(reason="what the model says of its run is dropped when its parent is not recorded")
+def test_a_handler_bound_to_a_model_in_a_chain_reads_the_labels_of_the_run(
+    call: Driver, server: LoopbackServer, config: Any, run: LastRow
+) -> None:
+    server.script(Turn("3"))
+    model = chat_openai(server, stream_usage=True).with_config(config)
+    call(RunnableLambda(lambda question: question) | model, "1+2?", {"metadata": FACTS, "tags": ["prod"]})
+    assert_labelled(run())
 
 
 def test_a_handler_bound_to_an_agent_records_every_call_of_it(

@@ -5,11 +5,14 @@ Every test scripts more turns than the budget pays for and counts the requests t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
@@ -17,12 +20,15 @@ from langgraph.types import RetryPolicy
 
 from tests.integrations.langchain.agents import GO, Chat, add, adding, agent, ask, asking, loop_of
 from tests.integrations.langchain.driving import Driver
+from tests.integrations.langchain.figures import statuses
 from tests.loopback import LoopbackServer, ToolCall, Turn, TurnUsage
-from tests.loopback.clients import chat_openai
-from tokentrace_core import Budget, BudgetExceeded, PriceBook, Usage
+from tests.loopback.clients import WIRES, chat_openai, langchain_model
+from tokentrace_core import Budget, BudgetExceeded, PriceBook, Tracer, Usage
 from tokentrace_core.store.reader import Reader, Row
+from tokentrace_langchain import TokentraceHandler
 
 ENOUGH = 12
+ANSWERS = {"chat": "gpt-4o-mini", "responses": "gpt-4o-mini", "anthropic": "claude-haiku-4-5"}
 QUICK_RETRY: dict[str, Any] = {"wait_exponential_jitter": False, "stop_after_attempt": 2}
 RETRY_POLICY = RetryPolicy(max_attempts=3, initial_interval=0.01, jitter=False)
 TRYING_AGAIN: dict[str, Callable[[LoopbackServer], Any]] = {
@@ -69,35 +75,61 @@ def stopped_run(stored: Callable[[], Reader], server: LoopbackServer, price: Dec
     def check(calls: int = 2, *, cut_short: bool = False) -> Row:
         reader = stored()
         run = reader.run("last")
-        assert server.count <= calls if cut_short else server.count == calls
-        assert (run["status"], run["error_type"]) == ("failure", "budget_exceeded")
-        assert "of $" in run["error"]
-        assert run["llm_calls"] == calls
-        if not cut_short:
-            assert run["cost_nano_usd"] == calls * price * 10**9
-        refused = [call for call in reader.llm_calls(run["id"]) if call["status"] == "refused"]
-        assert len(refused) == run["refused_calls"] == 1
-        assert '"budget_stop":true' in refused[0]["attributes"]
-        assert (refused[0]["error_type"], refused[0]["cost_nano_usd"]) == ("budget_exceeded", 0)
+        check_stopped(reader, run, server, price, calls, cut_short=cut_short)
         return run
 
     return check
 
 
-def price_of(usage: TurnUsage) -> Decimal:
+def check_stopped(
+    reader: Reader,
+    run: Row,
+    server: LoopbackServer,
+    price: Decimal,
+    calls: int = 2,
+    *,
+    cut_short: bool = False,
+) -> None:
+    """The run says what a stopped run must say, and the server got what was paid for. `cut_short`: or less."""
+    assert server.count <= calls if cut_short else server.count == calls
+    assert (run["status"], run["error_type"]) == ("failure", "budget_exceeded")
+    assert "of $" in run["error"]
+    assert run["llm_calls"] == calls
+    if not cut_short:
+        assert run["cost_nano_usd"] == calls * price * 10**9
+    refused = [call for call in reader.llm_calls(run["id"]) if call["status"] == "refused"]
+    assert len(refused) == run["refused_calls"] == 1
+    assert '"budget_stop":true' in refused[0]["attributes"]
+    assert (refused[0]["error_type"], refused[0]["cost_nano_usd"]) == ("budget_exceeded", 0)
+    assert "running" not in statuses(reader)
+
+
+def price_of(usage: TurnUsage, model: str = "gpt-4o-mini") -> Decimal:
     tokens = Usage(input_uncached_tokens=usage.input, output_tokens=usage.output)
-    cost = PriceBook().cost("gpt-4o-mini", tokens)
+    cost = PriceBook().cost(model, tokens)
     assert cost is not None
     return cost
 
 
+@pytest.mark.parametrize("wire", WIRES)
 def test_p11_an_agent_makes_the_calls_its_budget_pays_for_and_not_one_more(
-    call: Driver, looping: LoopbackServer, config: Any, price: Decimal, stopped_run: Callable[..., Row]
+    call: Driver,
+    server: LoopbackServer,
+    wire: str,
+    usage: TurnUsage,
+    db: Path,
 ) -> None:
-    with pytest.raises(BudgetExceeded, match=r"spent \$0\.\d+ of \$0\.\d+") as stop:
-        call(agent(looping, add), GO, config)
+    server.script(*[adding(1, 2, usage=usage)] * ENOUGH)
+    price = price_of(usage, ANSWERS[wire])
+    with Tracer(db, budget=Budget(run_usd=2 * price)) as tracer:
+        looping = create_agent(langchain_model(server, wire), [add], name="agent")
+        with pytest.raises(BudgetExceeded, match=r"spent \$0\.\d+ of \$0\.\d+") as stop:
+            call(looping, GO, {"callbacks": [TokentraceHandler(tracer)]})
+        assert tracer.flush(10)
     assert (stop.value.scope, stop.value.spent, stop.value.limit) == ("run_usd", 2 * price, 2 * price)
-    run = stopped_run()
+    with Reader(db) as reader:
+        [run] = reader.runs()
+        check_stopped(reader, run, server, price)
     assert (run["steps"], run["tool_calls"], run["name"]) == (2, 2, "agent")
 
 
@@ -150,6 +182,35 @@ def test_p11_nothing_that_tries_again_gets_another_call(
     with pytest.raises(BudgetExceeded):
         call(build(looping), GO, config)
     stopped_run()
+
+
+@pytest.mark.parametrize("usage", [TurnUsage(100, 20)])
+@pytest.mark.parametrize("node_is_async", [False, True], ids=["def", "async def"])
+def test_p11_a_node_is_not_tried_again_for_a_stop_and_is_for_other_errors(
+    runner: asyncio.Runner,
+    server: LoopbackServer,
+    usage: TurnUsage,
+    config: Any,
+    node_is_async: bool,
+) -> None:
+    attempts: list[int] = []
+    model = chat_openai(server, max_retries=0)
+
+    def think(state: Chat) -> dict[str, Any]:
+        attempts.append(server.count)
+        return {"messages": [model.invoke(state["messages"])]}
+
+    async def think_async(state: Chat) -> dict[str, Any]:
+        attempts.append(server.count)
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    broken = Turn(status=500, headers={"x-should-retry": "false"})
+    server.script(broken, *[Turn("on it", usage=usage)] * ENOUGH)
+    loop = loop_of(think_async if node_is_async else think, retry_policy=RETRY_POLICY)
+    with pytest.raises(BudgetExceeded):
+        runner.run(loop.ainvoke(GO, config)) if node_is_async else loop.invoke(GO, config)
+    # The first request fails and is made again; the fourth, which is not made, is not asked for twice.
+    assert attempts == [0, 1, 2, 3]
 
 
 def test_p11_code_that_swallows_the_stop_gets_no_further_call(

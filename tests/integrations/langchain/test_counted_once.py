@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.globals import set_llm_cache
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, BaseLLM, LangSmithParams
 from langchain_core.messages import AIMessageChunk, HumanMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, Generation, LLMResult
 from langchain_core.runnables import RunnableLambda
 
 from tests.integrations.langchain.agents import GO, add, adding, agent, other_model
@@ -181,6 +182,67 @@ def test_p5_prompts_of_one_batch_are_calls_of_their_own(server: LoopbackServer, 
     run, calls = last_run()
     assert [row["cost_status"] for row in calls] == ["priced"] * 3
     assert run["input_tokens"] == server.reported.input
+
+
+class CompletionModel(BaseLLM):
+    """A provider of the older kind: several prompts in one request, and one report of usage for all of them."""
+
+    usage_under: str = "token_usage"
+
+    @property
+    def _llm_type(self) -> str:
+        return "completion"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": "gpt-3.5-turbo-instruct"}
+
+    def _get_ls_params(self, stop: Any = None, **kwargs: Any) -> LangSmithParams:
+        return LangSmithParams(ls_provider="openai", ls_model_type="llm")
+
+    def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        usage = {"prompt_tokens": 100 * len(prompts), "completion_tokens": 20 * len(prompts)}
+        return LLMResult(
+            generations=[[Generation(text=f"Yes, {prompt}")] for prompt in prompts],
+            llm_output={self.usage_under: usage},
+        )
+
+
+@pytest.mark.parametrize("style", ["generate", "agenerate", "batch", "abatch"])
+def test_p5_prompts_of_one_request_use_together_what_the_provider_reported(
+    style: str, config: Any, stored: Callable[[], Reader], runner: asyncio.Runner
+) -> None:
+    prompts = ["one", "two", "three"]
+    ask: Any = getattr(CompletionModel(), style)
+    given = {"config": config} if "batch" in style else config
+    if style.startswith("a"):
+
+        async def ask_them() -> None:
+            await ask(prompts, **given)
+
+        runner.run(ask_them())
+    else:
+        ask(prompts, **given)
+    reader = stored()
+    calls = list(reader.query("select * from llm_calls"))
+    assert [row["usage_source"] for row in calls] == ["reported"] * 3
+    assert sum(row["input_uncached_tokens"] for row in calls) == 300
+    assert sum(row["output_tokens"] for row in calls) == 60
+    assert {row["cost_status"] for row in calls} == {"priced"}
+    runs = reader.runs()
+    assert sum(run["cost_nano_usd"] for run in runs) == 300 * 1500 + 60 * 2000
+    assert sum(run["estimated_calls"] for run in runs) == 0
+    assert {run["input"] for run in runs} <= set(prompts)
+
+
+@pytest.mark.parametrize("usage_under", ["token_usage", "usage"])
+def test_a_completion_models_usage_is_found_under_either_name(
+    usage_under: str, config: Any, last_run: LastRun
+) -> None:
+    CompletionModel(usage_under=usage_under).invoke(QUESTION, config)
+    run, [stored_call] = last_run()
+    assert stored_call["usage_source"] == "reported"
+    assert (run["input_tokens"], run["output_tokens"]) == (100, 20)
 
 
 @pytest.fixture

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
 
 from tests.integrations.langchain.agents import GO, add, adding, agent
 from tests.integrations.langchain.driving import Driver
+from tests.integrations.langchain.figures import COUNTERS, counters_of, counters_of_server, statuses
 from tests.loopback import LoopbackServer, ToolCall, Turn, TurnUsage
 from tests.loopback.clients import WIRES, chat_anthropic, chat_openai, langchain_model
 from tokentrace_core import PriceBook, Usage
 from tokentrace_core.store.reader import Reader, Row
 
-USED = TurnUsage(input=1000, output=200, cached=300, cache_write=150, cache_write_1h=50, reasoning=70)
-COUNTERS = (
-    "input_uncached_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-)
+USED = TurnUsage(input=1000, output=200, cached=300, cache_write=150, reasoning=70)
+HOUR = {"type": "ephemeral", "ttl": "1h"}
+FIVE_MINUTES = {"type": "ephemeral"}
 ANSWERED = {"chat": "gpt-4o-mini", "responses": "gpt-4o-mini", "anthropic": "claude-haiku-4-5"}
 PROVIDERS = {"chat": "openai", "responses": "openai", "anthropic": "anthropic"}
 STOPS = {"chat": "stop", "responses": "completed", "anthropic": "end_turn"}
@@ -59,23 +56,25 @@ def only_call(stored: Callable[[], Reader]) -> Callable[[], Row]:
 
 
 def test_each_counter_is_stored_as_the_provider_reported_it(
-    call: Driver, server: LoopbackServer, wire: str, model: Any, config: Any, only_call: Callable[[], Row]
+    call: Driver, server: LoopbackServer, model: Any, config: Any, only_call: Callable[[], Row]
 ) -> None:
     server.script(Turn("Yes.", usage=USED))
     call(model, "Will it rain?", config)
-    stored_call, told = only_call(), server.reported
-    # Only Anthropic's whole answer says for how long the cache was written.
-    long_lived = told.cache_write_1h if wire == "anthropic" and not call.streams else 0
-    assert [stored_call[name] for name in COUNTERS] == [
-        told.fresh_input,
-        told.cached,
-        told.cache_write - long_lived,
-        long_lived,
-        told.output,
-        told.reasoning,
-    ]
+    stored_call = only_call()
+    assert counters_of(stored_call) == counters_of_server(server.reported)
     assert stored_call["usage_source"] == "reported"
     assert server.count == server.answered == 1
+
+
+@pytest.mark.parametrize("call", ["invoke", "ainvoke"], indirect=True)
+def test_an_answer_that_tells_two_cache_lifetimes_apart_is_stored_so(
+    call: Driver, server: LoopbackServer, config: Any, only_call: Callable[[], Row]
+) -> None:
+    server.script(Turn("Yes.", usage=replace(USED, cache_write_1h=50)))
+    call(chat_anthropic(server), "Will it rain?", config)
+    stored_call = only_call()
+    assert counters_of(stored_call) == counters_of_server(server.reported)
+    assert (stored_call["cache_write_5m_tokens"], stored_call["cache_write_1h_tokens"]) == (100, 50)
 
 
 def test_the_cost_is_what_the_price_book_says_of_these_counters(
@@ -91,14 +90,59 @@ def test_the_cost_is_what_the_price_book_says_of_these_counters(
     assert ANSWERED[wire] in stored_call["price_version"]
 
 
+@pytest.mark.parametrize("call", ["invoke", "ainvoke"], indirect=True)
 def test_one_hour_cache_writes_cost_what_they_cost(
-    server: LoopbackServer, config: Any, only_call: Callable[[], Row]
+    call: Driver, server: LoopbackServer, config: Any, only_call: Callable[[], Row]
 ) -> None:
     usage = TurnUsage(input=1_000_000, output=0, cache_write=1_000_000, cache_write_1h=600_000)
     server.script(Turn("Yes.", usage=usage))
-    chat_anthropic(server).invoke("Will it rain?", config)
+    call(chat_anthropic(server), "Will it rain?", config)
     # $1 a million: 400,000 at 1.25 times, 600,000 at twice the price.
     assert Decimal(only_call()["cost_nano_usd"]) / 10**9 == Decimal("1.7")
+
+
+def asking_with(control: dict[str, str]) -> dict[str, Callable[[Any, Driver, Any], Any]]:
+    """The places where a program can say for how long Anthropic shall cache."""
+    question = {"type": "text", "text": "Will it rain?", "cache_control": control}
+    definition = {
+        "name": "add",
+        "description": "Add.",
+        "input_schema": {"type": "object", "properties": {}},
+        "cache_control": control,
+    }
+    return {
+        "message": lambda model, call, config: call(model, [("user", [question])], config),
+        "system": lambda model, call, config: call(model, [("system", [question]), ("user", "?")], config),
+        "tool": lambda model, call, config: call(model.bind_tools([definition]), "?", config),
+        "request": lambda model, call, config: call(model.bind(cache_control=control), "?", config),
+    }
+
+
+@pytest.mark.parametrize("place", asking_with(HOUR))
+def test_cache_writes_of_a_request_for_an_hour_are_for_an_hour_streamed_or_whole(
+    call: Driver, server: LoopbackServer, config: Any, only_call: Callable[[], Row], place: str
+) -> None:
+    usage = TurnUsage(input=1_000_000, output=0, cached=400_000, cache_write=600_000, cache_write_1h=600_000)
+    server.script(Turn("Yes.", usage=usage))
+    asking_with(HOUR)[place](chat_anthropic(server), call, config)
+    assert '"ttl": "1h"' in json.dumps(server.requests[0].body)
+    stored_call = only_call()
+    assert json.loads(stored_call["params"])["cache_ttl"] == "1h"
+    assert counters_of(stored_call) == counters_of_server(server.reported)
+    # $1 a million: what was read at a tenth, what was written at twice the price.
+    assert Decimal(stored_call["cost_nano_usd"]) / 10**9 == Decimal("1.24")
+
+
+@pytest.mark.parametrize("place", asking_with(FIVE_MINUTES))
+def test_cache_writes_of_any_other_request_are_for_five_minutes(
+    call: Driver, server: LoopbackServer, config: Any, only_call: Callable[[], Row], place: str
+) -> None:
+    server.script(Turn("Yes.", usage=TurnUsage(input=1_000_000, output=0, cache_write=1_000_000)))
+    asking_with(FIVE_MINUTES)[place](chat_anthropic(server), call, config)
+    stored_call = only_call()
+    assert "cache_ttl" not in json.loads(stored_call["params"])
+    assert counters_of(stored_call) == counters_of_server(server.reported)
+    assert Decimal(stored_call["cost_nano_usd"]) / 10**9 == Decimal("1.25")
 
 
 def test_who_answered_and_why_it_stopped_are_stored(
@@ -146,19 +190,38 @@ def test_the_prompt_and_the_answer_can_be_read_back(
     }
 
 
-def test_an_agents_calls_and_tokens_are_those_that_the_server_counted(
-    call: Driver, server: LoopbackServer, config: Any, stored: Callable[[], Reader]
+def test_p6_an_agents_calls_and_tokens_are_those_that_the_server_counted(
+    call: Driver, server: LoopbackServer, model: Any, config: Any, stored: Callable[[], Reader]
 ) -> None:
     server.script(adding(1, 2, usage=USED), adding(3, 4, usage=TurnUsage(1200, 90, cached=1000)), Turn("10"))
-    call(agent(server, add), GO, config)
-    run, told = stored().run("last"), server.reported
+    call(create_agent(model, [add], name="agent"), GO, config)
+    reader = stored()
+    [run] = reader.runs()
+    told = server.reported
     assert run["llm_calls"] == server.count == server.answered == 3
+    assert (run["steps"], run["tool_calls"]) == (3, 2)
+    assert counters_of(*reader.llm_calls(run["id"])) == counters_of_server(told)
     assert (run["input_tokens"], run["cached_tokens"], run["output_tokens"]) == (
         told.input,
         told.cached,
         told.output,
     )
     assert (run["unpriced_calls"], run["estimated_calls"]) == (0, 0)
+    assert statuses(reader) == {"success"}
+
+
+def test_p6_requests_that_the_client_repeats_are_one_call_with_the_tokens_of_the_answer(
+    call: Driver, server: LoopbackServer, model: Any, config: Any, stored: Callable[[], Reader]
+) -> None:
+    busy = [Turn(status=status, headers={"retry-after-ms": "1"}) for status in (429, 500)]
+    server.script(*busy, adding(1, 2, usage=USED), *busy, Turn("3", usage=replace(USED, cache_write=0)))
+    call(create_agent(model, [add], name="agent"), GO, config)
+    reader = stored()
+    [run] = reader.runs()
+    assert (server.count, server.answered) == (6, 2)
+    assert (run["llm_calls"], run["steps"], run["estimated_calls"]) == (2, 2, 0)
+    assert counters_of(*reader.llm_calls(run["id"])) == counters_of_server(server.reported)
+    assert statuses(reader) == {"success"}
 
 
 def test_tool_definitions_and_repeated_messages_are_stored_once(

@@ -16,6 +16,8 @@ from langgraph.graph import START, StateGraph
 
 from tests.integrations.langchain.agents import GO, Chat, add, adding, agent, asking
 from tests.integrations.langchain.driving import Driver
+from tests.integrations.langchain.figures import statuses
+from tests.integrations.langchain.trees import tree
 from tests.loopback import LoopbackServer, ToolCall, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core import Tracer
@@ -148,6 +150,7 @@ def script_by_user(body: dict[str, Any]) -> Turn:
                 tool_calls=(ToolCall("ask", {"question": f"helper {number}"}, id="same"),), delay=0.001
             )
         case "helper", 0:
+            # As if every provider gave the same ids.
             both = [ToolCall("add", {"a": number, "b": more}, id=f"same{more}") for more in (1, 2)]
             return Turn(tool_calls=tuple(both))
     return Turn(f"answer {number}")
@@ -165,12 +168,68 @@ def gathered(runner: asyncio.Runner, boss: Any, config: dict[str, Any]) -> None:
     runner.run(all_at_once())
 
 
+def streamed(runner: asyncio.Runner, boss: Any, config: dict[str, Any]) -> None:
+    async def one(number: int) -> None:
+        question, labels = at_once(number, config)
+        async for _ in boss.astream(question, labels, stream_mode="updates"):
+            pass
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(one(number) for number in range(AT_ONCE)))
+
+    runner.run(all_at_once())
+
+
 def pooled(runner: asyncio.Runner, boss: Any, config: dict[str, Any]) -> None:
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(lambda number: boss.invoke(*at_once(number, config)), range(AT_ONCE)))
 
 
-@pytest.mark.parametrize("run_all", [gathered, pooled])
+def batched(runner: asyncio.Runner, boss: Any, config: dict[str, Any]) -> None:
+    questions, configs = zip(*(at_once(number, config) for number in range(AT_ONCE)), strict=True)
+    boss.batch(list(questions), [labels | {"max_concurrency": 10} for labels in configs])
+
+
+def batched_async(runner: asyncio.Runner, boss: Any, config: dict[str, Any]) -> None:
+    questions, configs = zip(*(at_once(number, config) for number in range(AT_ONCE)), strict=True)
+    runner.run(boss.abatch(list(questions), list(configs)))
+
+
+ALONE = """\
+run boss success: boss N -> answer N
+  step boss 1 model success
+    llm gpt-4o-mini success
+    tool ask{"question":"helper N"} success: answer N
+      step helper 1 model success
+        llm gpt-4o-mini success
+        tool add{"a":N,"b":1} success: N+1
+        tool add{"a":N,"b":2} success: N+2
+      step helper 2 model success
+        llm gpt-4o-mini success
+  step boss 2 model success
+    llm gpt-4o-mini success
+"""
+
+
+def tree_of(number: int) -> str:
+    """What the run of this number must look like."""
+    added = ALONE.replace("N+1", str(number + 1)).replace("N+2", str(number + 2))
+    return added.replace("N", str(number))
+
+
+def boss_of(server: LoopbackServer) -> Any:
+    return agent(server, asking(agent(server, add, name="helper")), name="boss")
+
+
+def test_p13_a_run_alone_is_the_measure_of_fifty_at_once(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    server.answer_with(script_by_user)
+    call(boss_of(server), *at_once(7, config))
+    assert last_tree() == tree_of(7)
+
+
+@pytest.mark.parametrize("run_all", [gathered, streamed, pooled, batched, batched_async])
 def test_p13_p14_fifty_runs_through_one_handler_do_not_mix(
     server: LoopbackServer,
     tracer: Tracer,
@@ -181,23 +240,16 @@ def test_p13_p14_fifty_runs_through_one_handler_do_not_mix(
     run_all: Callable[..., None],
 ) -> None:
     server.answer_with(script_by_user)
-    boss = agent(server, asking(agent(server, add, name="helper")), name="boss")
     with caplog.at_level(logging.WARNING):
-        run_all(runner, boss, config)
+        run_all(runner, boss_of(server), config)
     reader = stored()
     runs = reader.runs(limit=2 * AT_ONCE)
-    assert len(runs) == AT_ONCE
-    assert {run["user_id"] for run in runs} == {f"user {number}" for number in range(AT_ONCE)}
+    assert {run["user_id"]: tree(reader, run["id"]) for run in runs} == {
+        f"user {number}": tree_of(number) for number in range(AT_ONCE)
+    }
     for run in runs:
-        number = int(run["user_id"].split()[-1])
-        assert (run["input"], run["output"], run["status"]) == (
-            f"boss {number}",
-            f"answer {number}",
-            "success",
-        )
         assert (run["steps"], run["llm_calls"], run["tool_calls"]) == (4, 4, 3)
-        added = {row["arguments"] for row in reader.tool_calls(run["id"]) if row["name"] == "add"}
-        assert added == {f'{{"a":{number},"b":{more}}}' for more in (1, 2)}
+    assert len(runs) == AT_ONCE
     assert_whole(reader)
     assert server.answered == 4 * AT_ONCE == len(list(reader.query("select id from llm_calls")))
     assert tracer.recorder.open_parts == 0
@@ -213,8 +265,7 @@ def assert_whole(reader: Reader) -> None:
         union select id from tool_calls where step_id not in (select id from steps s where s.run_id = tool_calls.run_id)
     """
     assert list(reader.query(orphans)) == []
-    for table in ("runs", "steps", "llm_calls", "tool_calls"):
-        assert {row["status"] for row in reader.query(f"select status from {table}")} == {"success"}
+    assert statuses(reader) == {"success"}
 
 
 def test_p13_a_handler_made_inside_a_run_joins_it(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -212,23 +211,3 @@ def test_switched_off_nothing_is_recorded_and_on_again_everything(
 def test_p11_the_stop_is_not_a_matter_of_logging(handler: TokentraceHandler) -> None:
     assert handler.raise_error
     assert handler.run_inline
-
-
-def test_p15_hundreds_of_runs_some_of_them_abandoned_leave_nothing_behind(
-    server: LoopbackServer, tracer: Tracer, config: Any, stored: Callable[[], Reader]
-) -> None:
-    server.answer_with(lambda body: Turn("one two"))
-    model = chat_openai(server)
-    model.invoke("warm up", config)
-    threads = threading.active_count()
-    for number in range(200):
-        if number % 10:
-            model.invoke(f"question {number}", config)
-        else:
-            stream = model.stream(f"question {number}", config)
-            next(stream)
-            stream.close()
-    assert tracer.recorder.open_parts == 0
-    assert threading.active_count() <= threads
-    [row] = stored().query("select count(*) as runs, sum(status = 'cancelled') as abandoned from runs")
-    assert row == {"runs": 201, "abandoned": 20}

@@ -11,11 +11,20 @@ from langgraph.graph import END, START, StateGraph
 
 from tests.integrations.langchain.agents import GO, Chat, add, adding, agent, ask, asking
 from tests.integrations.langchain.driving import Driver
+from tests.integrations.langchain.trees import tree
 from tests.loopback import LoopbackServer, ToolCall, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core.store.reader import Reader
 
 LastTree = Callable[[], str]
+ADDED = """\
+run agent success: go -> {}
+  step agent 1 model success
+    llm gpt-4o-mini success
+    tool add{{"a":1,"b":2}} success: 3
+  step agent 2 model success
+    llm gpt-4o-mini success
+"""
 
 
 def test_an_agent_with_one_tool(
@@ -34,6 +43,26 @@ run agent success: go -> three
     llm gpt-4o-mini success
 """
     )
+
+
+@pytest.mark.parametrize("call", ["stream", "astream"], indirect=True)
+@pytest.mark.parametrize("mode", ["updates", "values", "messages", ["updates", "messages"]], ids=str)
+def test_an_agent_has_the_same_tree_whatever_of_it_is_streamed(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree, mode: Any
+) -> None:
+    server.script(adding(1, 2), Turn("three"))
+    assert len(call(agent(server, add), GO, config, stream_mode=mode)) >= 3
+    assert last_tree() == ADDED.format("three")
+
+
+def test_items_of_a_batch_are_runs_of_their_own_with_the_same_tree(
+    server: LoopbackServer, config: Any, stored: Callable[[], Reader]
+) -> None:
+    server.answer_with(lambda body: Turn("three") if len(body["messages"]) > 1 else adding(1, 2))
+    agent(server, add).batch([GO] * 3, config)
+    reader = stored()
+    assert [tree(reader, run["id"]) for run in reader.runs()] == [ADDED.format("three")] * 3
+    assert server.answered == 6
 
 
 def test_parallel_tools_belong_to_the_step_that_asked_for_them(
@@ -219,6 +248,29 @@ run team success: go -> It is three.
   step researcher 2 model success
     llm gpt-4o-mini success
   step team 1 write success
+    llm gpt-4o-mini success
+"""
+    )
+
+
+def test_a_tool_without_arguments_has_none(
+    call: Driver, server: LoopbackServer, config: Any, last_tree: LastTree
+) -> None:
+    @tool
+    def today() -> str:
+        """Say which day it is."""
+        return "Monday"
+
+    server.script(Turn(tool_calls=(ToolCall("today"),)), Turn("It is Monday."))
+    call(agent(server, today), GO, config)
+    assert (
+        last_tree()
+        == """\
+run agent success: go -> It is Monday.
+  step agent 1 model success
+    llm gpt-4o-mini success
+    tool today{} success: Monday
+  step agent 2 model success
     llm gpt-4o-mini success
 """
     )
