@@ -5,8 +5,8 @@ Anthropic clients, and nothing of ours but the handler. It knows neither the scr
 
 What all drivers have in common, so that the records can be compared:
 
-- the clients talk to `server.openai_url` or `server.anthropic_url` with any key (both are in the environment too),
-  retry twice themselves, and nothing above them retries (not the framework, not the agent, not the tools);
+- the clients talk to `server.openai_url` or `server.anthropic_url` (with any key: the environment has one) and try
+  again twice when the provider fails; no agent, task or tool above them tries again;
 - a stream asks for its usage, if the framework does not do so by itself (`stream_options.include_usage`);
 - tools that the model asks for together may run together;
 - a tool that raises is told to the model, and the agent goes on;
@@ -17,7 +17,7 @@ What all drivers have in common, so that the records can be compared:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import ClassVar
 
 from tests.conformance.work import Work
@@ -47,6 +47,9 @@ class Driver(ABC):
     def detach(self) -> None:
         """Record nothing any more. Called after every sentence, attached or not."""
 
+    def settle(self) -> None:
+        """Wait until the framework has reported all that has happened; nothing to do if it reports inline."""
+
     @abstractmethod
     def ask(self, work: Work) -> str:
         """Build the agent, ask it synchronously, return its answer's text.
@@ -60,10 +63,10 @@ class Driver(ABC):
         """Build the agent, await it, return its answer's text. Helpers are awaited, too. Called concurrently."""
 
     @abstractmethod
-    def stream(self, work: Work) -> AsyncIterator[str]:
+    def stream(self, work: Work) -> AsyncGenerator[str, None]:
         """Build the agent, stream it, yield the texts of its answer as they arrive: an async generator.
 
-        Only the asked agent's own texts, not its helpers'; joined they are the answer. Whoever reads may stop
-        before the end and close the generator: close the framework's stream then, as its users would
-        (`contextlib.aclosing`, or what the framework has for giving up).
+        Only the asked agent's own texts, neither its helpers' nor arguments of tools; joined they are the
+        answer. Whoever reads may stop before the end and close the generator: then close the framework's
+        stream, as its users would (`contextlib.aclosing`, or what the framework has for giving up).
         """

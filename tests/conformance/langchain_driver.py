@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, ClassVar
 
@@ -45,7 +45,7 @@ class LangChainDriver(Driver):
         state = await agent.ainvoke(_said(work.question), self._config(work))
         return str(state["messages"][-1].text)
 
-    async def stream(self, work: Work) -> AsyncIterator[str]:
+    async def stream(self, work: Work) -> AsyncGenerator[str, None]:
         agent = self._agent(work, self._model(work))
         pieces = agent.astream(_said(work.question), self._config(work), stream_mode="messages")
         async with aclosing(pieces):

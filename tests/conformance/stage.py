@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from contextlib import ExitStack
 from contextvars import copy_context
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,6 +25,8 @@ from tokentrace_core.store.reader import Reader, Row
 
 STYLES = ("sync", "async", "stream")
 SETTLE_SECONDS = 10
+
+T = TypeVar("T")
 
 
 class Stage:
@@ -68,15 +72,15 @@ class Stage:
         async def read_one() -> str:
             pieces = self.driver.stream(work)
             first = await anext(pieces)
-            await pieces.aclose()  # type: ignore[attr-defined]  # it is an async generator
+            await pieces.aclose()
             return first
 
         self.asked += 1
         return self.run(read_one())
 
-    def run(self, coroutine: object) -> str:
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """One loop serves all sentences: clients keep connections, which live in the loop they began in."""
-        return self._runner.run(coroutine, context=copy_context())  # type: ignore[arg-type]
+        return self._runner.run(coroutine, context=copy_context())
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -108,9 +112,10 @@ class Stage:
     def read(self, *, settled: bool = True) -> Reader:
         """The record, whatever is in it; `settled`: once all that runs has come to rest."""
         self._looked = True
+        self.driver.settle()
         until = time.monotonic() + (SETTLE_SECONDS if settled else 0)
         while self.tracer.recorder.open_parts and time.monotonic() < until:
-            time.sleep(0.01)
+            self.run(asyncio.sleep(0.01))  # what a framework left in the loop goes on, too
         assert self.tracer.flush(SETTLE_SECONDS)
         return self._readers.enter_context(Reader(self.tracer.path))
 

@@ -90,8 +90,9 @@ run success $0.000054 -> three
         """Else there is no way out."""
         stage.expect("Good morning?", Turn("Yes."))
         stage.ask(Work("Good morning?"), style)
+        assert len(stage.checked().runs()) == 1
         stage.driver.detach()
-        assert stage.driver.ask(Work("Good morning?")) == "Yes."
+        assert stage.ask(Work("Good morning?"), style) == "Yes."
         assert stage.server.count == 2
         assert len(stage.read().runs()) == 1
 

@@ -13,6 +13,8 @@ from tokentrace_core import Budget, BudgetExceeded
 DEAR = TurnUsage(100_000, 1_000)
 TWO_CALLS = "0.0312"
 AGAIN = calls(("add", {"a": 1, "b": 2}), usage=DEAR)
+#: What the model answers: one more tool call, again and again; an agent that nobody stops comes to an end.
+ENDLESS = (*[AGAIN] * 12, Turn("Nobody stopped me."))
 #: The call that was not sent hangs where the run had got to: it opens no step.
 STOPPED_AFTER_TWO = """\
 run failure (budget_exceeded) $0.0312
@@ -30,7 +32,7 @@ class Stops:
     @pytest.mark.parametrize("budget", [Budget(run_usd=TWO_CALLS)], ids=["usd"])
     def test_a_budget_of_two_calls_stops_before_the_third_request(self, stage: Stage, style: str) -> None:
         """Else a loop spends until somebody looks."""
-        stage.expect("Go on.", AGAIN)
+        stage.expect("Go on.", *ENDLESS)
         with pytest.raises(BudgetExceeded, match=r"of \$0\.0312"):
             stage.ask(Work("Go on.", (add,)), style)
         assert stage.server.count == 2
@@ -39,7 +41,7 @@ class Stops:
     @pytest.mark.parametrize("budget", [Budget(steps=2)], ids=["steps"])
     def test_a_budget_of_two_steps_stops_before_the_third_request(self, stage: Stage, style: str) -> None:
         """Else a loop of cheap calls goes on for ever."""
-        stage.expect("Go on.", AGAIN)
+        stage.expect("Go on.", *ENDLESS)
         with pytest.raises(BudgetExceeded, match="2 of 2 steps taken"):
             stage.ask(Work("Go on.", (add,)), style)
         assert stage.server.count == 2
@@ -48,7 +50,7 @@ class Stops:
     @pytest.mark.parametrize("budget", [Budget(run_usd=0), Budget(steps=0)], ids=["usd", "steps"])
     def test_a_budget_that_is_spent_sends_nothing(self, stage: Stage, style: str) -> None:
         """Else every new request of a blocked user costs once more."""
-        stage.expect("Go on.", AGAIN)
+        stage.expect("Go on.", *ENDLESS)
         with pytest.raises(BudgetExceeded):
             stage.ask(Work("Go on.", (add,)), style)
         assert stage.server.count == 0
@@ -68,7 +70,7 @@ run failure (budget_exceeded) $0
         stage.expect(
             "Delegate.", calls(("ask_adder", {"question": "Go on."}), usage=DEAR), Turn("never", usage=DEAR)
         )
-        stage.expect("Go on.", AGAIN)
+        stage.expect("Go on.", *ENDLESS)
         with pytest.raises(BudgetExceeded):
             stage.ask(Work("Delegate.", (add,), (Helper("adder", (add,)),)), style)
         assert stage.server.count == 2
@@ -81,7 +83,7 @@ run failure (budget_exceeded) $0
         self, stage: Stage, style: str
     ) -> None:
         """Else one runaway blocks everybody."""
-        stage.expect("Go on.", AGAIN)
+        stage.expect("Go on.", *ENDLESS)
         stage.expect("Good morning?", Turn("Yes."))
         with pytest.raises(BudgetExceeded):
             stage.ask(Work("Go on.", (add,)), style)
