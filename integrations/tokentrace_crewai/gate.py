@@ -24,11 +24,6 @@ from tokentrace_core import BudgetExceeded
 
 Hear = Callable[[Any, Any], None]
 
-_lock = threading.Lock()
-_listening: tuple[Hear, ...] = ()
-_emit: Callable[..., Any] | None = None
-"""The bus's own `emit`, while ours stands in front of it."""
-
 
 class CrewBudgetExceeded(HookAborted, BudgetExceeded):
     """`BudgetExceeded` in the only form that CrewAI neither retries nor swallows."""
@@ -43,37 +38,48 @@ class CrewBudgetExceeded(HookAborted, BudgetExceeded):
         return cls(str(refusal), scope=refusal.scope, spent=refusal.spent, limit=refusal.limit)
 
 
+class _Seam:
+    """Stands in for `crewai_event_bus.emit`: passes the event on, then tells our listeners."""
+
+    def __init__(self, emit: Callable[..., Any]) -> None:
+        self.emit = emit
+        self.listening: tuple[Hear, ...] = ()
+
+    def __call__(self, source: Any, event: Any) -> Any:
+        future = self.emit(source, event)  # gives the event its ids and its parent
+        for hear in self.listening:
+            hear(source, event)
+        return future
+
+
+_lock = threading.Lock()
+_seam: _Seam | None = None
+
+
 def listen(hear: Hear) -> None:
-    """From here on call this with the source and every event, once both are complete."""
-    global _emit, _listening
+    """From here on call this with the source and every event."""
+    global _seam
     with _lock:
-        if hear not in _listening:
-            _listening = (*_listening, hear)
-        if _emit is None:
-            _emit = crewai_event_bus.emit
-            vars(crewai_event_bus)["emit"] = _emit_and_tell
+        if _seam is None:
+            _seam = _Seam(crewai_event_bus.emit)
+            vars(crewai_event_bus)["emit"] = _seam
+        if hear not in _seam.listening:
+            _seam.listening += (hear,)
 
 
 def stop_listening(hear: Hear) -> None:
-    """Forget it; with the last one the bus is as it was, unless others have wrapped it meanwhile."""
-    global _emit, _listening
+    """Forget it. With the last one the bus is as it was; if others have wrapped it since, ours only passes on."""
+    global _seam
     with _lock:
-        _listening = tuple(other for other in _listening if other != hear)
-        if not _listening and vars(crewai_event_bus).get("emit") is _emit_and_tell:
-            if getattr(_emit, "__func__", None) is type(crewai_event_bus).emit:
-                del vars(crewai_event_bus)["emit"]
-            else:
-                vars(crewai_event_bus)["emit"] = _emit
-            _emit = None
-
-
-def _emit_and_tell(source: Any, event: Any) -> Any:
-    """What stands in for `crewai_event_bus.emit`: the event has its ids and its parent once that is through."""
-    future = (
-        _emit(source, event)
-        if _emit is not None
-        else type(crewai_event_bus).emit(crewai_event_bus, source, event)
-    )
-    for hear in _listening:
-        hear(source, event)
-    return future
+        seam = _seam
+        if seam is None:
+            return
+        seam.listening = tuple(other for other in seam.listening if other != hear)
+        if seam.listening:
+            return
+        _seam = None
+        own, before = vars(crewai_event_bus), seam.emit
+        if own.get("emit") is seam:
+            del own["emit"]
+            if crewai_event_bus.emit != before:
+                own["emit"] = before  # somebody had wrapped it before us

@@ -18,8 +18,7 @@ from crewai.events.types.llm_events import LLMEventBase
 
 from tokentrace_core import BudgetExceeded, Tracer, default_tracer
 from tokentrace_core.shield import shielded
-from tokentrace_crewai import gate, mapping
-from tokentrace_crewai.place import Place
+from tokentrace_crewai import gate, mapping, place
 
 _Begin = Callable[["TokentraceListener", Any, Any], Any]
 _End = Callable[["TokentraceListener", Hashable, Any], None]
@@ -33,7 +32,7 @@ class TokentraceListener(BaseEventListener):
     """
 
     def __init__(self, tracer: Tracer | None = None) -> None:
-        self._place = Place()
+        self._place = place.Place()
         self._use(tracer or default_tracer())
         super().__init__()
 
@@ -87,8 +86,8 @@ class TokentraceListener(BaseEventListener):
     def _begin_run(self, source: Any, event: Any) -> None:
         if self._begin_part(source, event):
             return
-        facts = mapping.run_facts(source, event)
-        self._recorder.open_run(event.event_id, **facts)
+        self._recorder.open_run(event.event_id, **mapping.run_facts(source, event))
+        place.when_called_off(lambda: self._call_off(event.event_id))
 
     def _begin_part(self, source: Any, event: Any) -> bool:
         """Begin what is not recorded itself. False if it is inside nothing."""
@@ -114,6 +113,11 @@ class TokentraceListener(BaseEventListener):
             self._recorder.close_run(key, output=mapping.output_of(event))
         else:
             self._recorder.fail(key, error)
+
+    def _call_off(self, key: Hashable) -> None:
+        """Whoever waited for it does no longer; CrewAI tells nobody."""
+        if not self._recorder.leave(key):
+            self._recorder.cancel(key)
 
     # ── models ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,8 @@ it names, else the latest of the same object.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import asyncio
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -50,3 +51,13 @@ class Place:
                 over.add(frame.key)
         self._frames.set(tuple(frame for frame in frames if frame.key not in over))
         return ended.key
+
+
+def when_called_off(act: Callable[[], None]) -> None:
+    """Act if the task that this code runs in, if any, is cancelled."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return
+    if task is not None:
+        task.add_done_callback(lambda done: act() if done.cancelled() else None)
