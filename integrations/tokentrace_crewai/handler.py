@@ -39,6 +39,9 @@ class TokentraceListener(BaseEventListener):
     def _use(self, tracer: Tracer) -> None:
         self.tracer = tracer
         self._recorder = tracer.recorder
+        # The tracer's thread may be loading the price tables. They and the clients, which CrewAI imports late, share a
+        # module whose import fails in one thread while another is in the middle of it: so wait here.
+        shielded(tracer.recorder.prices.warm)()
         self._recorder.add_locator(self._place.current)
 
     def setup_listeners(self, crewai_event_bus: Any) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +109,20 @@ def test_somebody_elses_wrapper_of_the_bus_survives_ours(server: LoopbackServer,
         del vars(crewai_event_bus)["emit"]
     assert heard == ["llm_call_started", "llm_call_completed"]
     assert list(stored().runs()) == []
+
+
+def test_a_client_that_crewai_imports_late_does_not_meet_the_price_tables_on_their_way(
+    tmp_path: Path,
+) -> None:
+    program = """
+import crewai, tokentrace_crewai, tokentrace_core
+tokentrace_crewai.instrument(tokentrace_core.Tracer("traces.db"))
+print(crewai.LLM("openai/gpt-4o-mini", api_key="k").provider)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip().endswith("openai"), done.stderr
 
 
 def test_no_environment_of_crewais_is_changed(tracer: Tracer) -> None:
