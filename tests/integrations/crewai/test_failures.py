@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 import anthropic
 import openai
@@ -106,12 +105,3 @@ def test_an_agent_that_fails_inside_a_block_leaves_the_block_usable(
         agent(server).kickoff("How many?")
     [run] = stored().runs()
     assert (run["name"], run["status"], run["llm_calls"]) == ("morning", "success", 2)
-
-
-def test_a_tool_that_says_it_failed_has_failed(server: LoopbackServer, stored: Stored) -> None:
-    server.script(Turn(tool_calls=adding(1, 2).tool_calls), Turn("three"))
-    result: Any = crew(server).kickoff()
-    assert result.raw == "three"
-    reader = stored()
-    [run] = reader.runs()
-    assert [tool["status"] for tool in reader.tool_calls(run["id"])] == ["success"]
