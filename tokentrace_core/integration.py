@@ -4,6 +4,7 @@ A handler says the recorder's verbs (`tracer.recorder`), each method behind `shi
 these functions and values.
 """
 
+from tokentrace_core.context import current_session
 from tokentrace_core.facts import cache_lifetime, content_of, request_parameters, run_facts
 from tokentrace_core.replies import Reply, read_reply
 from tokentrace_core.shield import shielded
@@ -13,6 +14,7 @@ __all__ = [
     "Reply",
     "cache_lifetime",
     "content_of",
+    "current_session",
     "read_any_usage",
     "read_reply",
     "read_usage",

@@ -48,7 +48,7 @@ def begin(
         outer.wraps = call.id  # the inner call is the one that is charged
     node.sent = loop.sent = sent
     loop.last_input_tokens = None
-    step = step or steps.new_step(run, loop, step_name, events)
+    step = step or steps.new_step(run, loop, step_name or node.step_name, events)
     node.span, node.step, call.step_id = call, step, step.span.id
     step.calls += 1
     run.root.llm_calls += 1
@@ -64,8 +64,8 @@ def take_output(node: Node, call: LLMCall, output: Any, to_message: ToMessage) -
         message = to_message(output)
         call.output = node.run.history.payload(output, lambda _: message)
         for asked in message.get("tool_calls") or ():
-            if tool_call_id := asked.get("id"):
-                steps.expect_tool(node, tool_call_id)
+            if asked.get("id"):
+                steps.expect_tool(node, asked)
     except Exception as error:
         log_once("a reply could not be read", error)
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from tokentrace_core.budget import Account, Reservation
@@ -66,8 +66,8 @@ class OpenStep:
         """Opened and closed by the user's own code."""
         self.calls = 0
         """Calls of this step that are open."""
-        self.asked: set[str] = set()
-        """Tool calls the model asked for that have not begun."""
+        self.asked: dict[str, Mapping[str, Any]] = {}
+        """Tool calls the model asked for that have not begun, by the provider's id: their name and arguments."""
         self.superseded = False
         self.ended = False
 
@@ -96,6 +96,7 @@ class Node:
         "sent",
         "span",
         "step",
+        "step_name",
         "tool_id",
         "wraps",
     )
@@ -113,6 +114,8 @@ class Node:
         """The tool call this happens in, itself included."""
         self.step: OpenStep | None = parent.step if parent else None
         """Where a call without a better place belongs."""
+        self.step_name: str | None = parent.step_name if parent else None
+        """What the steps are called that begin in this part."""
         self.fixed_step: OpenStep | None = None
         """The step that the user's own code has opened round this; it does not reach into other agents."""
         if parent is not None and self.loop is parent.loop:

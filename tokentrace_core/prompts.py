@@ -1,9 +1,9 @@
 """Prompts as a prefix tree: an agent resends its whole history, so each message is kept once.
 
 A `Prompt` is a path of messages; its last one is the leaf that an LLM call points at. The next call of the
-same agent shares the path and adds what is new. `PromptHistory` finds the shared part by object identity,
-in constant time per message and without reading it, so encoding, redacting and storing n steps costs O(n),
-not O(n²). Ids are hashes of *redacted* content: the same message has the same id in every run and process.
+same agent shares the path and adds what is new. `PromptHistory` finds the shared part by object identity (or,
+where a framework reports copies, by comparing them), so encoding, redacting and storing n steps costs O(n), not
+O(n²). Ids are hashes of *redacted* content: the same message has the same id in every run and process.
 """
 
 from __future__ import annotations
@@ -126,10 +126,10 @@ class Sent:
         return self.nodes[-1]
 
     def shared_with(self, messages: Sequence[Any]) -> int:
-        """How many messages at the start of both are the same, unchanged objects."""
+        """How many messages at the start of both are the same: unchanged objects, or equal copies of them."""
         count = 0
         for ours, witness, theirs in zip(self._messages, self._witnesses, messages, strict=False):
-            if ours is not theirs or not _same(witness, _witness(theirs)):
+            if not _same(witness, _witness(ours)) or not (ours is theirs or _equal(ours, theirs)):
                 break
             count += 1
         return count
@@ -150,3 +150,13 @@ def _witness(message: Any) -> tuple[object, ...]:
 
 def _same(witness: tuple[object, ...], other: tuple[object, ...]) -> bool:
     return len(witness) == len(other) and all(map(operator.is_, witness, other))
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    """Whether one is a copy of the other: frameworks that report copies do so with plain dicts."""
+    if type(ours) is not dict or type(theirs) is not dict:
+        return False
+    try:
+        return bool(ours == theirs)
+    except Exception:  # what a user has put into a message may not be comparable
+        return False

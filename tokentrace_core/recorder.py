@@ -125,11 +125,18 @@ class Recorder:
         return run
 
     def nest(
-        self, key: Hashable, parent: Hashable, name: str | None = None, *, in_loop: bool = False
+        self,
+        key: Hashable,
+        parent: Hashable,
+        name: str | None = None,
+        *,
+        in_loop: bool = False,
+        step_name: str | None = None,
     ) -> bool:
         """A part that is not recorded itself: what happens inside finds its place through it.
 
-        `in_loop`: the parent is an agent, and this is a part of its loop. False if the parent is unknown.
+        `in_loop`: the parent is an agent, and this is a part of its loop. `step_name`: what the steps inside are
+        called that have no name of their own. False if the parent is unknown.
         """
         with self._lock:
             above = self._runs.nodes.get(parent)
@@ -140,7 +147,8 @@ class Recorder:
                     above.own_loop()
                 else:
                     above = self._runs.place(parent) or above
-                self._runs.add(Node(key, above.run, above, self._sealer.name(name)))
+                node = self._runs.add(Node(key, above.run, above, self._sealer.name(name)))
+                node.step_name = self._sealer.name(step_name) or node.step_name
             return True
 
     def leave(self, key: Hashable) -> bool:
@@ -171,7 +179,8 @@ class Recorder:
             node.run.waiting_for = True if question is None else question
             if isinstance(node.span, ToolCall):
                 if node.span.tool_call_id:
-                    steps.expect_tool(node, node.span.tool_call_id)  # it is called again with the answer
+                    # it is called again with the answer
+                    steps.expect_tool(node, {"id": node.span.tool_call_id, "name": node.span.name})
                 return self._ends.call(node, node.span, "waiting", [])
             return self._ends.part(node, None, None)
 
@@ -345,7 +354,7 @@ class Recorder:
             events: list[Event] = []
             node = self._runs.below(key, parent, name, events, run)
             asked_as = tool_call_id if isinstance(tool_call_id, str) else None
-            step = steps.step_of_tool(node, asked_as, events)
+            step, asked_as = steps.step_of_tool(node, name, arguments, asked_as, events)
             call = ToolCall(
                 id=new_span_id(),
                 run_id=node.run.root.id,

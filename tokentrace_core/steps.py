@@ -8,6 +8,9 @@ next one is the acting that follows the thinking: it belongs to that step, too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tokentrace_core import signals
 from tokentrace_core.ids import new_span_id
 from tokentrace_core.open_spans import Loop, Node, OpenRun, OpenStep
@@ -40,21 +43,35 @@ def new_step(
     return loop.step
 
 
-def step_of_tool(node: Node, tool_call_id: str | None, events: list[Event]) -> OpenStep:
-    """The step whose model asked for this tool, else the one under way here, else a new one."""
+def step_of_tool(
+    node: Node, name: str, arguments: Any, tool_call_id: str | None, events: list[Event]
+) -> tuple[OpenStep, str | None]:
+    """The step whose model asked for this tool, else the one under way here, else a new one; and the call's id.
+
+    A framework that does not pass the id on has the model's latest call of that name, with these arguments first.
+    """
+    if tool_call_id is None and node.loop.step is not None:
+        tool_call_id = _asked_for(node.loop.step, name, arguments)
     asked_by = node.run.asked.pop(tool_call_id, None) if tool_call_id else None
     if asked_by is not None:
-        asked_by.asked.discard(tool_call_id or "")
-        return asked_by
+        asked_by.asked.pop(tool_call_id or "", None)
+        return asked_by, tool_call_id
     under_way = node.fixed_step or node.loop.step or node.step
-    return under_way or new_step(node.run, node.loop, None, events)
+    return under_way or new_step(node.run, node.loop, None, events), tool_call_id
 
 
-def expect_tool(node: Node, tool_call_id: str) -> None:
-    """This model call has asked for a tool: the call will belong to the same step."""
+def _asked_for(step: OpenStep, name: str, arguments: Any) -> str | None:
+    """The id of the call that the model asked for by this name."""
+    same = [(call_id, call) for call_id, call in step.asked.items() if call.get("name") == name]
+    exactly = (call_id for call_id, call in same if call.get("arguments") == arguments)
+    return next(exactly, same[0][0] if same else None)
+
+
+def expect_tool(node: Node, asked: Mapping[str, Any]) -> None:
+    """This model call has asked for a tool (its id, name and arguments): it will belong to the same step."""
     if node.step is not None:
-        node.run.asked[tool_call_id] = node.step
-        node.step.asked.add(tool_call_id)
+        node.run.asked[asked["id"]] = node.step
+        node.step.asked[asked["id"]] = asked
 
 
 def call_ended(node: Node, call: LLMCall | ToolCall, status: Status, events: list[Event]) -> None:

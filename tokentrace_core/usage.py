@@ -106,6 +106,17 @@ CONVENTIONS: dict[str, Convention] = {
         writes_1h=("cache_creation.ephemeral_1h_input_tokens",),
         writes_total=("cache_creation_input_tokens",),
     ),
+    # `LLMCallCompletedEvent.usage`, in three shapes whose spellings never occur together: CrewAI's own for OpenAI
+    # (prompt_tokens, cached_prompt_tokens), its own for Anthropic (input_tokens, which here includes the cache),
+    # and the nested one of Chat Completions, which litellm hands through.
+    "crewai": Convention(
+        input=("prompt_tokens", "input_tokens"),
+        input_includes_cache=True,
+        output=("completion_tokens", "output_tokens"),
+        reads=("cached_prompt_tokens", "prompt_tokens_details.cached_tokens"),
+        writes_5m=("cache_creation_tokens", "prompt_tokens_details.cache_write_tokens"),
+        reasoning=("reasoning_tokens", "completion_tokens_details.reasoning_tokens"),
+    ),
 }
 
 

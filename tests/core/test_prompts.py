@@ -128,6 +128,26 @@ def test_the_next_call_of_an_agent_reads_only_what_is_new(history: PromptHistory
     assert second.leaf.size == sum(len(canonical_json(message)) for message in second.leaf.messages())
 
 
+def test_equal_copies_of_what_was_sent_before_share_its_nodes(history: PromptHistory) -> None:
+    class Incomparable:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("no")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    first, _ = history.prompt([user("rules"), user("go")], as_is, None)
+    again, shared = history.prompt([user("rules"), user("go"), user("on")], as_is, first)
+    assert first
+    assert again
+    assert (shared, again.leaf.parent) == (2, first.leaf)
+    edited, shared = history.prompt([user("rules"), user("stop")], as_is, again)
+    assert edited
+    assert (shared, edited.leaf.parent) == (1, first.nodes[0])
+    odd = {"role": "user", "content": "x", "extra": Incomparable()}
+    strange, _ = history.prompt([odd], as_is, None)
+    assert history.prompt([{**odd, "extra": Incomparable()}], as_is, strange)[1] == 0
+
+
 def test_a_message_edited_in_place_becomes_a_node_of_its_own(history: PromptHistory) -> None:
     messages = [user("rules"), user("draft"), user("go")]
     before, _ = history.prompt(messages, as_is, None)

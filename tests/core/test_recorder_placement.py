@@ -89,6 +89,37 @@ def test_a_tool_is_placed_by_the_id_its_model_gave_it_even_when_later_steps_have
     recorder.close_run("run")
 
 
+def test_a_tool_without_an_id_is_the_call_of_its_name_and_arguments_that_the_model_asked_for(
+    recorder: Recorder, ear: Ear
+) -> None:
+    asked = [
+        {"id": each, "name": "add", "arguments": {"n": number}} for each, number in (("c1", 1), ("c2", 2))
+    ]
+    recorder.open_run("run", "agent")
+    recorder.open_llm("think", parent="run", model="gpt-4o")
+    reply = {"role": "assistant", "content": "", "tool_calls": asked}
+    recorder.close_llm("think", usage=USED, output=reply)
+    recorder.open_tool("second", "add", parent="run", arguments={"n": 2})
+    recorder.open_tool("first", "add", parent="run", arguments={"n": "1"})
+    recorder.open_tool("third", "add", parent="run", arguments={"n": 1})
+    recorder.open_tool("other", "subtract", parent="run", arguments={"n": 1})
+    assert [call.tool_call_id for call in ear.tool_calls] == ["c2", "c1", None, None]
+    recorder.close_run("run")
+
+
+def test_steps_take_the_name_of_the_part_they_are_in_unless_they_have_one(
+    recorder: Recorder, ear: Ear
+) -> None:
+    recorder.open_run("run", "crew")
+    recorder.nest("task", "run", "task", step_name="count")
+    recorder.nest("agent", "task", "librarian")
+    recorder.open_llm("one", parent="agent")
+    recorder.open_llm("two", parent="agent", step_name="plan")
+    recorder.open_llm("three", parent="run")
+    assert [step.name for step in ear.steps] == ["count", "plan", None]
+    recorder.close_run("run")
+
+
 def test_parallel_model_calls_of_one_loop_are_steps_of_their_own_and_all_are_charged(
     recorder: Recorder, ear: Ear
 ) -> None:

@@ -128,8 +128,10 @@ class Demo:
 
 
 def _installed_runner() -> Runner:
-    """The runner of the first framework that is installed."""
-    announced: Sequence[EntryPoint] = sorted(entry_points(group="tokentrace.demos"), key=lambda e: e.name)
+    """The runner of the first framework that is installed, LangChain before all others: it loads fastest."""
+    announced: Sequence[EntryPoint] = sorted(
+        entry_points(group="tokentrace.demos"), key=lambda e: (e.name != "langchain", e.name)
+    )
     for entry in announced:
         try:
             return entry.load()  # type: ignore[no-any-return]

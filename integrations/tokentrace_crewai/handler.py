@@ -1,0 +1,201 @@
+"""The CrewAI listener: which event is which verb of the recorder.
+
+Events are heard where they are emitted (`gate`), so they come in order and the calling code waits: every method is
+shielded, and only `BudgetExceeded` gets through. CrewAI's own table says which events begin a part and which end one;
+here stands what is more than a part. Totals that CrewAI adds up itself are never read: they leave calls out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Hashable, Iterable
+from contextvars import copy_context
+from typing import Any
+
+from crewai.events import BaseEventListener
+from crewai.events.event_context import SCOPE_STARTING_EVENTS, VALID_EVENT_PAIRS
+from crewai.events.types.llm_events import LLMEventBase
+
+from tokentrace_core import BudgetExceeded, Tracer, default_tracer
+from tokentrace_core.integration import shielded
+from tokentrace_crewai import gate, mapping, place
+
+_Begin = Callable[["TokentraceListener", Any, Any], Any]
+_End = Callable[["TokentraceListener", Hashable, Any], None]
+
+
+class TokentraceListener(BaseEventListener):
+    """Records every crew, flow, agent and LLM of the process, from when it is made until `detach()`.
+
+    Without a tracer it uses the default one (`TOKENTRACE_DB`, or ./traces.db). `kickoff(inputs={"user_id": ...,
+    "session_id": ...})`, or `tracer.session(...)` round it, says whose run it is; a flow's id is its session too.
+    """
+
+    def __init__(self, tracer: Tracer | None = None) -> None:
+        self._place = place.Place()
+        self._use(tracer or default_tracer())
+        super().__init__()
+
+    def _use(self, tracer: Tracer) -> None:
+        self.tracer = tracer
+        self._recorder = tracer.recorder
+        self._recorder.add_locator(self._place.current)
+
+    def setup_listeners(self, crewai_event_bus: Any) -> None:
+        gate.listen(self.hear)
+
+    def detach(self) -> None:
+        """Hear no more."""
+        gate.stop_listening(self.hear)
+
+    def hear(self, source: Any, event: Any) -> None:
+        """Record one event, now. Raises `CrewBudgetExceeded` if it is a model call that must not be made."""
+        try:
+            self._record(source, event)
+        except BudgetExceeded as refusal:
+            raise gate.CrewBudgetExceeded.of(refusal) from None
+
+    def replay(self, events: Iterable[tuple[Any, Any]]) -> None:
+        """Record events that were kept elsewhere, each with its source: in any order, of any number of runs."""
+
+        def record() -> None:
+            for source, event in mapping.in_order(events):
+                with contextlib.suppress(BudgetExceeded):
+                    self._record(source, event)
+
+        # Where this code is has nothing to do with where those events were emitted.
+        copy_context().run(record)
+
+    @shielded
+    def _record(self, source: Any, event: Any) -> None:
+        kind, is_llm = event.type, isinstance(event, LLMEventBase)
+        if kind in SCOPE_STARTING_EVENTS:
+            key = event.call_id if is_llm else event.event_id
+            _BEGIN.get(kind, _begin_part)(self, source, event)
+            self._place.enter(kind, source, key, event.parent_event_id)
+        elif began := VALID_EVENT_PAIRS.get(kind):
+            named = event.call_id if is_llm else event.started_event_id
+            key = self._place.leave(began, source, named)
+            if key is not None:
+                _END.get(began, _end_part)(self, key, event)
+        elif kind == "llm_stream_chunk":
+            self._recorder.first_token(event.call_id)
+
+    # ── runs and their parts: only their links matter, and the outermost is the run ──────────────────
+
+    def _begin_run(self, source: Any, event: Any) -> None:
+        if self._begin_part(source, event):
+            return
+        self._recorder.open_run(event.event_id, **mapping.run_facts(source, event))
+        place.when_called_off(lambda: self._call_off(event.event_id))
+
+    def _begin_part(self, source: Any, event: Any) -> bool:
+        """Begin what is not recorded itself. False if it is inside nothing."""
+        return any(
+            self._recorder.nest(
+                event.event_id,
+                parent,
+                mapping.name_of(source, event),
+                in_loop=mapping.is_agent_loop(event),
+                step_name=mapping.step_name_of(event),
+            )
+            for parent in (event.parent_event_id, self._place.current())
+            if parent is not None
+        )
+
+    def _end_part(self, key: Hashable, event: Any) -> None:
+        if event.type == "flow_paused":
+            self._recorder.wait(key, event.message)
+        if self._recorder.leave(key):
+            return
+        error = mapping.error_of(event)
+        if error is None:
+            self._recorder.close_run(key, output=mapping.output_of(event))
+        else:
+            self._recorder.fail(key, error)
+
+    def _call_off(self, key: Hashable) -> None:
+        """Whoever waited for it does no longer; CrewAI tells nobody."""
+        if not self._recorder.leave(key):
+            self._recorder.cancel(key)
+
+    # ── models ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin_llm(self, source: Any, event: Any) -> None:
+        self._recorder.open_llm(
+            event.call_id,
+            parent=event.parent_event_id,
+            run=mapping.run_of_a_call(event),
+            to_message=mapping.to_message,
+            **mapping.request_of(source, event),
+        )
+
+    def _end_llm(self, key: Hashable, event: Any) -> None:
+        error = mapping.error_of(event)
+        if error is None:
+            reply = mapping.reply_of(event)
+            self._recorder.close_llm(key, to_message=mapping.answer_to_message, **reply._asdict())
+        else:
+            arrived = mapping.broken_reply_of(error)
+            self._recorder.fail(key, error, arrived=arrived, to_message=mapping.answer_to_message)
+
+    # ── tools ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin_tool(self, source: Any, event: Any) -> None:
+        self._recorder.open_tool(
+            event.event_id,
+            event.tool_name,
+            parent=event.parent_event_id,
+            arguments=mapping.arguments_of(event),
+            run={"framework": "crewai", "name": event.tool_name},
+        )
+
+    def _end_tool(self, key: Hashable, event: Any) -> None:
+        error = mapping.error_of(event)
+        if error is not None:
+            self._recorder.fail(key, error)
+            return
+        if event.from_cache:
+            self._recorder.note(key, {"from_cache": True})
+        self._recorder.close_tool(key, event.output, error=mapping.failure_of(event))
+
+
+_begin_part: _Begin = TokentraceListener._begin_part
+_end_part: _End = TokentraceListener._end_part
+#: What more there is to the beginning of some parts than that they begin, and to their end.
+_BEGIN: dict[str, _Begin] = {
+    "crew_kickoff_started": TokentraceListener._begin_run,
+    "flow_started": TokentraceListener._begin_run,
+    "task_started": TokentraceListener._begin_run,
+    "agent_execution_started": TokentraceListener._begin_run,
+    "lite_agent_execution_started": TokentraceListener._begin_run,
+    "llm_call_started": TokentraceListener._begin_llm,
+    "tool_usage_started": TokentraceListener._begin_tool,
+}
+_END: dict[str, _End] = {
+    "llm_call_started": TokentraceListener._end_llm,
+    "tool_usage_started": TokentraceListener._end_tool,
+}
+
+
+# ── the whole process ────────────────────────────────────────────────────────────────────────────────────
+
+_instrumented: TokentraceListener | None = None
+
+
+def instrument(tracer: Tracer | None = None) -> None:
+    """Record everything that CrewAI does in this process; without a tracer, with the default one.
+
+    Calling it again changes the tracer. Nothing in CrewAI's settings or environment is changed.
+    """
+    global _instrumented
+    uninstrument()
+    _instrumented = TokentraceListener(tracer)
+
+
+def uninstrument() -> None:
+    """Stop recording process-wide. Listeners that were made explicitly go on."""
+    global _instrumented
+    if _instrumented is not None:
+        _instrumented.detach()
+        _instrumented = None
