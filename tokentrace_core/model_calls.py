@@ -35,6 +35,8 @@ def begin(
     call.prompt = sent.leaf if sent else None
     outer = node.enclosing_llm()
     step = node.fixed_step or (outer.step if outer else None)
+    if step is None and call.kind == "embedding":
+        step = steps.under_way(node)  # it prepares a thought, and is none itself
     if outer is not None and outer.reservation is not None:
         node.reservation, outer.reservation = outer.reservation, None
     elif run.account is not None:

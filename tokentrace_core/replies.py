@@ -28,6 +28,14 @@ class Reply(NamedTuple):
     response_id: str | None = None
     cached: bool = False
 
+    def with_facts_of(self, earlier: Reply) -> Reply:
+        """This reply, and what only an earlier piece of it told."""
+        return self._replace(
+            model=self.model or earlier.model,
+            stop_reason=self.stop_reason or earlier.stop_reason,
+            response_id=self.response_id or earlier.response_id,
+        )
+
 
 def read_reply(reply: Any) -> Reply:
     """Read a whole reply: a client's response object, its dict, or plain text."""
@@ -73,7 +81,7 @@ class StreamedReply:
         if self._whole is not None:
             return self._whole
         calls = [
-            {"id": call["id"], "name": call["name"], "arguments": _arguments(call["arguments"])}
+            {"id": call["id"], "name": call["name"], "arguments": read_arguments(call["arguments"])}
             for call in self._tools.values()
         ]
         return Reply(
@@ -149,7 +157,7 @@ def _read_chat(data: Mapping[str, Any]) -> Reply:
             {
                 "id": call.get("id"),
                 "name": function.get("name"),
-                "arguments": _arguments(function.get("arguments")),
+                "arguments": read_arguments(function.get("arguments")),
             }
         )
     return Reply(
@@ -169,7 +177,7 @@ def _read_responses(data: Mapping[str, Any]) -> Reply:
                 {
                     "id": item.get("call_id"),
                     "name": item.get("name"),
-                    "arguments": _arguments(item.get("arguments")),
+                    "arguments": read_arguments(item.get("arguments")),
                 }
             )
         texts += [_text(part.get("text")) or "" for part in _mappings(item.get("content"))]
@@ -230,7 +238,7 @@ def _assistant(content: str, calls: list[dict[str, Any]]) -> Message:
     return message
 
 
-def _arguments(text: Any) -> Any:
+def read_arguments(text: Any) -> Any:
     """Arguments as the JSON they are; as text where the model wrote no valid JSON."""
     if not isinstance(text, str):
         return text

@@ -45,9 +45,13 @@ def step_of_tool(node: Node, tool_call_id: str | None, events: list[Event]) -> O
     if asked_by is not None:
         asked_by.asked.discard(tool_call_id or "")
         return asked_by
+    return under_way(node) or new_step(node.run, node.loop, None, events)
+
+
+def under_way(node: Node) -> OpenStep | None:
+    """The step that whatever begins here belongs to, if it is no step of its own."""
     latest = node.loop.step if node.loop.step and not node.loop.step.ended else None
-    under_way = node.fixed_step or latest or node.step
-    return under_way or new_step(node.run, node.loop, None, events)
+    return node.fixed_step or latest or node.step
 
 
 def expect_tool(node: Node, tool_call_id: str) -> None:
