@@ -12,6 +12,7 @@ from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.pricing import PriceBook, estimate_tokens
 from tokentrace_core.prompts import Message, Sent, ToMessage
+from tokentrace_core.replies import Reply
 from tokentrace_core.sealing import Sealer
 from tokentrace_core.shield import log_once
 from tokentrace_core.signals import Event
@@ -72,6 +73,15 @@ def take_output(node: Node, call: LLMCall, output: Any, to_message: ToMessage) -
         log_once("a reply could not be read", error)
         return None
     return message
+
+
+def what_came(node: Node, told: Reply) -> Reply:
+    """What there was of an answer when it broke off: what is told now, else what its pieces were."""
+    if told.output is not None:
+        return told
+    if node.arrived.output is not None or not node.said:
+        return node.arrived
+    return node.arrived._replace(output={"role": "assistant", "content": "".join(node.said)})
 
 
 def note_report(node: Node, usage: Usage) -> None:

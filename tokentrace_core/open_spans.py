@@ -97,6 +97,7 @@ class Node:
         "reported_again",
         "reservation",
         "run",
+        "said",
         "sent",
         "span",
         "step",
@@ -132,6 +133,8 @@ class Node:
         """More than one piece did: each tells all that was used so far."""
         self.arrived = Reply()
         """What a stream has brought of the answer so far."""
+        self.said: list[str] = []
+        """Its pieces of text."""
         self.client: Hashable | None = None
         """Who sends this call."""
         self.wraps: str | None = None

@@ -184,7 +184,7 @@ class Recorder:
 
         def end(node: Node) -> list[Event]:
             if isinstance(node.span, LLMCall):
-                come = arrived if arrived.output is not None else node.arrived
+                come = model_calls.what_came(node, arrived)
                 return self._ends.failed_llm(node, node.span, error, come, to_message)
             if isinstance(node.span, ToolCall):
                 self._ends.blame(node.span, error)
@@ -283,11 +283,19 @@ class Recorder:
             raise refusal
         return call
 
-    def first_token(self, key: Hashable, *, usage: Usage | None = None, arrived: Reply | None = None) -> None:
+    def first_token(
+        self,
+        key: Hashable,
+        *,
+        usage: Usage | None = None,
+        arrived: Reply | None = None,
+        text: str | None = None,
+    ) -> None:
         """A piece of the answer arrived; only the first one's time is kept.
 
-        `usage`: what this piece reports. `arrived`: the answer as far as it has come, for one that breaks off, and
-        for facts that the last piece no longer tells.
+        `usage`: what this piece reports. `text`: what it adds to the answer. `arrived`: the answer as far as it
+        has come, where the client puts it together. Both are for answers that break off; `arrived` is for facts
+        that the last piece no longer tells, too.
         """
         node = self._runs.nodes.get(key)
         if node is None or not isinstance(node.span, LLMCall):
@@ -296,6 +304,8 @@ class Recorder:
             model_calls.note_report(node, usage)
         if arrived is not None:
             node.arrived = arrived.with_facts_of(node.arrived)
+        if text:
+            node.said.append(text)
         if node.span.first_token_ms is None:
             node.span.first_token_ms = round((time.perf_counter_ns() - node.opened) / 1e6, 3)
 

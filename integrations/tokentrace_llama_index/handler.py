@@ -56,11 +56,12 @@ class Spans(BaseSpanHandler[BaseSpan]):
                 self._gate.await_call(id_, parent_id, instance)
                 self._gate.stand_before(instance)
             case "tool":
-                run = _run_of_its_own(parent_id, id_, instance)
-                recorder.open_tool(id_, parent=parent_id, run=run, **mapping.tool_of(instance, bound_args))
+                tool = mapping.tool_of(instance, bound_args)
+                run = _run_of_its_own(parent_id, id_, instance, tool["arguments"])
+                recorder.open_tool(id_, parent=parent_id, run=run, **tool)
             case "retrieval":
-                run, query = _run_of_its_own(parent_id, id_, instance), mapping.query_of(bound_args)
-                name = mapping.name_of(id_, instance)
+                query, name = mapping.query_of(bound_args), mapping.name_of(id_, instance)
+                run = _run_of_its_own(parent_id, id_, instance, query)
                 recorder.open_tool(id_, name, parent=parent_id, arguments=query, kind="retrieval", run=run)
             case kind:
                 if kind == "embedding":
@@ -89,7 +90,7 @@ class Spans(BaseSpanHandler[BaseSpan]):
                 recorder.close_tool(id_, mapping.found(result))
             case _:
                 if not recorder.leave(id_) and not streams.follow(recorder, id_, result):
-                    recorder.close_run(id_, output=mapping.said_last(result))
+                    recorder.close_run(id_, output=mapping.said_last(result, instance))
                 if asked := self._answering.pop(id_, None):
                     recorder.close_run(asked, output=mapping.said_last(instance))
 
@@ -138,8 +139,7 @@ class Events(BaseEventHandler):
             return
         match event:
             case LLMChatInProgressEvent() | LLMCompletionInProgressEvent():
-                arrived = mapping.reply_of(event.response)._replace(usage=None)
-                recorder.first_token(event.span_id, arrived=arrived)
+                recorder.first_token(event.span_id, **mapping.reply_so_far(event.response))
             case LLMChatEndEvent() | LLMCompletionEndEvent():
                 reply = mapping.reply_of(event.response)
                 recorder.close_llm(event.span_id, to_message=mapping.to_message, **reply._asdict())
@@ -172,8 +172,8 @@ def _agent(recorder: Recorder, span_id: str, arguments: BoundArguments, parent: 
     return parent, agent
 
 
-def _run_of_its_own(parent: str | None, span_id: str, instance: Any) -> dict[str, Any] | None:
+def _run_of_its_own(parent: str | None, span_id: str, instance: Any, asked: Any) -> dict[str, Any] | None:
     """What to say of the run that a call is when it was not made inside any."""
     if parent is not None:
         return None
-    return mapping.run_facts() | {"name": mapping.name_of(span_id, instance)}
+    return mapping.run_facts() | {"name": mapping.name_of(span_id, instance), "input": asked}

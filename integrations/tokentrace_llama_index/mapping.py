@@ -67,8 +67,11 @@ def kind_of(span_id: str, parent: str | None, instance: Any) -> Kind:
 
 def is_request(span_id: str, parent: str | None, instance: Any) -> bool:
     """Whether a span outside any run is one: not the preparation of a call, and no mere handling of text."""
-    if parent is not None or method_of(span_id).startswith("_"):
+    method = method_of(span_id)
+    if parent is not None or method.startswith("_"):
         return False
+    if isinstance(instance, BaseLLM):  # what a stream asks is asked when it is read
+        return not method.startswith(("stream", "astream"))
     return isinstance(instance, BaseEmbedding) or not isinstance(instance, TransformComponent)
 
 
@@ -126,8 +129,10 @@ def run_input(arguments: BoundArguments) -> Any:
     return to_message(asked)["content"] if isinstance(asked, ChatMessage) else _query(asked) or asked
 
 
-def said_last(result: Any) -> Any:
-    """What a run answered."""
+def said_last(result: Any, instance: Any = None) -> Any:
+    """What a run answered; vectors say nothing."""
+    if isinstance(instance, BaseEmbedding):
+        return None
     result = _at(result, "result") if hasattr(result, "result") and hasattr(result, "_data") else result
     answer = _at(result, "response")
     if isinstance(answer, ChatMessage):
@@ -197,6 +202,14 @@ def reply_of(response: Any) -> Reply:
         stop_reason=_text(reason or _at(raw, "delta", "stop_reason") or _at(raw, "status")),
         response_id=_text(_at(raw, "id")),
     )
+
+
+def reply_so_far(response: Any) -> dict[str, Any]:
+    """What one piece of a stream tells. Some clients put the message together as they go, others at its end."""
+    reply = reply_of(response)._replace(usage=None)
+    message = to_message(reply.output)
+    whole = message.get("content") or message.get("tool_calls")
+    return {"arrived": reply if whole else reply._replace(output=None), "text": _text(_at(response, "delta"))}
 
 
 def embedded(chunks: Any) -> Usage:
