@@ -447,6 +447,10 @@ class Recorder:
             node = self._runs.nodes.get(key)
             return node.own_loop() if node else None
 
+    def knows(self, key: Hashable) -> bool:
+        """Whether anything was opened under this key that is still remembered."""
+        return key in self._runs.nodes
+
     def add_locator(self, locator: Locator) -> None:
         """Teach the recorder to ask a framework which of its ids the calling code runs under."""
         with self._lock:

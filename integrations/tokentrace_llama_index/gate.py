@@ -45,9 +45,9 @@ class Gate(BaseCallbackHandler):
         """A model's span has begun; its request will be announced."""
         self._awaited[span_id] = _Awaited(parent, client)
 
-    def was_called(self, span_id: str) -> bool:
-        """The span is over: whether its request was let through."""
-        return self._awaited.pop(span_id, None) is None
+    def forget(self, span_id: str) -> None:
+        """The span is over; if its request has not been announced, it will not be."""
+        self._awaited.pop(span_id, None)
 
     @shielded
     def _let_pass(self, event_type: Any, payload: Any, event_id: str) -> None:

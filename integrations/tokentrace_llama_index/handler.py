@@ -78,7 +78,7 @@ class Spans(BaseSpanHandler[BaseSpan]):
             return
         match mapping.kind_of(id_, None, instance):
             case "call":
-                self._gate.was_called(id_)
+                self._gate.forget(id_)
             case "tool":
                 recorder.leave(id_)  # a tool inside an agent's tool call is only a part of it
                 content, failure, error = mapping.tool_result(result)
@@ -100,19 +100,11 @@ class Spans(BaseSpanHandler[BaseSpan]):
     ) -> None:
         if (recorder := self._gate.recorder) is None:
             return
+        self._gate.forget(id_)
         error = err if isinstance(err, BaseException) else RuntimeError(str(err))
-        match mapping.kind_of(id_, None, instance):
-            case "call":
-                if self._gate.was_called(id_):
-                    recorder.fail(id_, error)
-            case "tool" | "retrieval":
-                recorder.leave(id_)
-                recorder.fail(id_, error)
-            case _:
-                if not recorder.leave(id_):
-                    recorder.fail(id_, error)
-                if asked := self._answering.pop(id_, None):
-                    recorder.fail(asked, error)
+        for key in (id_, self._answering.pop(id_, None)):
+            if recorder.knows(key):  # a call that was refused is not
+                recorder.fail(key, error)
 
     def new_span(self, *_: Any, **__: Any) -> None:
         """The recorder keeps what is open."""
@@ -135,7 +127,8 @@ class Events(BaseEventHandler):
 
     @shielded
     def handle(self, event: Any, **_: Any) -> None:
-        if (recorder := self._gate.recorder) is None:
+        recorder = self._gate.recorder
+        if recorder is None or not recorder.knows(event.span_id):
             return
         match event:
             case LLMChatInProgressEvent() | LLMCompletionInProgressEvent():

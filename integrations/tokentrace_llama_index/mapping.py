@@ -14,6 +14,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 from llama_index.core.callbacks import EventPayload
+from llama_index.core.llms import CustomLLM
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import TransformComponent
 from llama_index.core.tools import BaseTool
@@ -55,7 +56,7 @@ def kind_of(span_id: str, parent: str | None, instance: Any) -> Kind:
     if method == "call_tool" and instance is None:
         return "tool"
     if isinstance(instance, BaseLLM) and method in _CALLS:
-        return "call"
+        return "part" if _only_passes_on(instance, method) else "call"
     if isinstance(instance, BaseRetriever) and method in ("retrieve", "aretrieve"):
         return "retrieval"
     if isinstance(instance, BaseEmbedding) and method in _EMBEDDINGS:
@@ -63,6 +64,13 @@ def kind_of(span_id: str, parent: str | None, instance: Any) -> Kind:
     if isinstance(instance, BaseTool) and method in _USES and method_of(parent) not in {"call_tool", *_USES}:
         return "tool"
     return "part"
+
+
+def _only_passes_on(client: Any, method: str) -> bool:
+    """Whether this method asks another one of the same client, perhaps long after its span: `CustomLLM`'s own do."""
+    return (
+        getattr(getattr(type(client), method, None), "__qualname__", None) == f"{CustomLLM.__name__}.{method}"
+    )
 
 
 def is_request(span_id: str, parent: str | None, instance: Any) -> bool:
@@ -123,7 +131,7 @@ def run_input(arguments: BoundArguments) -> Any:
     if event is not None:
         asked = _at(event, "user_msg") or _last(_at(event, "chat_history")) or _at(event, "_data") or event
     else:
-        asked = next(
+        asked = _last(given.get("messages")) or next(
             (value for value in given.values() if isinstance(value, str | ChatMessage) or _query(value)), None
         )
     return to_message(asked)["content"] if isinstance(asked, ChatMessage) else _query(asked) or asked
@@ -134,7 +142,9 @@ def said_last(result: Any, instance: Any = None) -> Any:
     if isinstance(instance, BaseEmbedding):
         return None
     result = _at(result, "result") if hasattr(result, "result") and hasattr(result, "_data") else result
-    answer = _at(result, "response")
+    answer = next(
+        (said for name in ("response", "message", "text") if (said := _at(result, name)) is not None), None
+    )
     if isinstance(answer, ChatMessage):
         return to_message(answer)["content"]
     return result if answer is None else answer

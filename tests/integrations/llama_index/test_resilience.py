@@ -114,7 +114,7 @@ def test_a_recorder_that_raises_costs_the_record_and_not_the_agent(
     assert_unaffected(outcome, monkeypatch, caplog, Recorder, name)
 
 
-@pytest.mark.parametrize("name", ["await_call", "stand_before", "was_called"])
+@pytest.mark.parametrize("name", ["await_call", "stand_before", "forget"])
 def test_a_gate_that_raises_costs_the_record_and_not_the_agent(
     outcome: Callable[[], list[Any]],
     monkeypatch: pytest.MonkeyPatch,
