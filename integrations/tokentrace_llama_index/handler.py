@@ -76,23 +76,12 @@ class Spans(BaseSpanHandler[BaseSpan]):
     ) -> None:
         if (recorder := self._gate.recorder) is None:
             return
-        match mapping.kind_of(id_, None, instance):
-            case "call":
-                self._gate.forget(id_)
-            case "tool":
-                recorder.leave(id_)  # a tool inside an agent's tool call is only a part of it
-                content, failure, error = mapping.tool_result(result)
-                if isinstance(error, BudgetExceeded):
-                    recorder.fail(id_, error)
-                else:
-                    recorder.close_tool(id_, content, error=failure)
-            case "retrieval":
-                recorder.close_tool(id_, mapping.found(result))
-            case _:
-                if not recorder.leave(id_) and not streams.follow(recorder, id_, result):
-                    recorder.close_run(id_, output=mapping.said_last(result, instance))
-                if asked := self._answering.pop(id_, None):
-                    recorder.close_run(asked, output=mapping.said_last(instance))
+        self._gate.forget(id_)
+        if recorder.knows(id_):
+            _exit(recorder, id_, instance, result)
+        asked = self._answering.pop(id_, None)
+        if asked and recorder.knows(asked):
+            recorder.close_run(asked, output=mapping.said_last(instance))
 
     @shielded
     def span_drop(
@@ -153,6 +142,25 @@ def _enter(
     ):
         return
     recorder.open_run(span_id, name, input=mapping.run_input(arguments), **mapping.run_facts())
+
+
+def _exit(recorder: Recorder, span_id: str, instance: Any, result: Any) -> None:
+    """The span is over; a model call goes on until an event tells its end, a stream until it has been read."""
+    match mapping.kind_of(span_id, None, instance):
+        case "call":
+            return
+        case "retrieval":
+            recorder.close_tool(span_id, mapping.found(result))
+        case "tool":
+            recorder.leave(span_id)  # inside an agent's tool call it is only a part of that
+            content, failure, error = mapping.tool_result(result)
+            if isinstance(error, BudgetExceeded):
+                recorder.fail(span_id, error)
+            else:
+                recorder.close_tool(span_id, content, error=failure)
+        case _:
+            if not recorder.leave(span_id) and not streams.follow(recorder, span_id, result):
+                recorder.close_run(span_id, output=mapping.said_last(result, instance))
 
 
 def _agent(recorder: Recorder, span_id: str, arguments: BoundArguments, parent: str | None) -> Any:

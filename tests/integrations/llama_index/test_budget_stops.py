@@ -13,6 +13,7 @@ import pytest
 from llama_index.core import Settings
 from llama_index.core.agent.workflow import AgentWorkflow, ReActAgent
 from llama_index.core.callbacks import CallbackManager
+from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import LLM
 
 import tokentrace_llama_index
@@ -188,6 +189,15 @@ ENGINES: dict[str, Callable[[Wait, Any, LLM], Any]] = {
     "chat": lambda wait, index, llm: index.as_chat_engine("condense_plus_context", llm=llm).chat("rain?"),
     "achat": lambda wait, index, llm: wait(
         index.as_chat_engine("condense_plus_context", llm=llm).achat("rain?")
+    ),
+    "stream_chat": lambda wait, index, llm: list(
+        index.as_chat_engine("condense_plus_context", llm=llm).stream_chat("rain?").response_gen
+    ),
+    "astream_chat": lambda wait, index, llm: wait(
+        index.as_chat_engine("condense_plus_context", llm=llm).astream_chat("rain?")
+    ),
+    "simple stream_chat": lambda wait, index, llm: list(
+        SimpleChatEngine.from_defaults(llm=llm).stream_chat("rain?").response_gen
     ),
     "context chat": lambda wait, index, llm: index.as_chat_engine("context", llm=llm).chat("rain?"),
 }
