@@ -77,7 +77,7 @@ def take_output(node: Node, call: LLMCall, output: Any, to_message: ToMessage) -
 
 def what_came(node: Node, told: Reply) -> Reply:
     """What there was of an answer when it broke off: what is told now, else what its pieces were."""
-    if told.output is not None:
+    if told.output is not None or told.usage is not None:
         return told
     if node.arrived.output is not None or not node.said:
         return node.arrived

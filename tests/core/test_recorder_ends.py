@@ -272,3 +272,11 @@ def test_what_only_an_earlier_piece_told_is_kept(recorder: Recorder, ear: Ear) -
     recorder.close_llm("stream", usage=USED)
     [call] = ear.llm_calls
     assert (call.model_answered, call.stop_reason, call.response_id) == ("answered", "stop", "r")
+
+
+def test_a_failure_that_tells_its_usage_is_billed_for_that(recorder: Recorder, ear: Ear) -> None:
+    recorder.open_llm("parse", model="gpt-4o")
+    recorder.first_token("parse", text="no JSON")
+    recorder.fail("parse", ValueError("no JSON"), arrived=Reply(usage=USED))
+    [call] = ear.llm_calls
+    assert (call.status, call.usage_source, call.cost_nano_usd) == ("failure", "reported", USED_NANO)
