@@ -6,15 +6,20 @@ these functions and values.
 
 from tokentrace_core.context import current_session
 from tokentrace_core.facts import cache_lifetime, content_of, request_parameters, run_facts
-from tokentrace_core.replies import Reply, read_reply
+from tokentrace_core.pricing import estimate_tokens
+from tokentrace_core.recorder import Recorder
+from tokentrace_core.replies import Reply, arguments_of, read_reply
 from tokentrace_core.shield import shielded
 from tokentrace_core.usage import read_any_usage, read_usage
 
 __all__ = [
+    "Recorder",
     "Reply",
+    "arguments_of",
     "cache_lifetime",
     "content_of",
     "current_session",
+    "estimate_tokens",
     "read_any_usage",
     "read_reply",
     "read_usage",

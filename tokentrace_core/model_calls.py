@@ -12,6 +12,7 @@ from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.pricing import PriceBook, estimate_tokens
 from tokentrace_core.prompts import Message, Sent, ToMessage
+from tokentrace_core.replies import Reply
 from tokentrace_core.sealing import Sealer
 from tokentrace_core.shield import log_once
 from tokentrace_core.signals import Event
@@ -35,6 +36,8 @@ def begin(
     call.prompt = sent.leaf if sent else None
     outer = node.enclosing_llm()
     step = node.fixed_step or (outer.step if outer else None)
+    if step is None and call.kind == "embedding":
+        step = steps.under_way(node)  # it prepares a thought, and is none itself
     if outer is not None and outer.reservation is not None:
         node.reservation, outer.reservation = outer.reservation, None
     elif run.account is not None:
@@ -70,6 +73,16 @@ def take_output(node: Node, call: LLMCall, output: Any, to_message: ToMessage) -
         log_once("a reply could not be read", error)
         return None
     return message
+
+
+def what_came(node: Node, told: Reply) -> Reply:
+    """What there was of an answer when it broke off: what is told now, else what its pieces were."""
+    if told.output is not None or told.usage is not None:
+        return told.with_facts_of(node.arrived)
+    come = node.arrived.with_facts_of(told)
+    if come.output is not None or not node.said:
+        return come
+    return come._replace(output={"role": "assistant", "content": "".join(node.said)})
 
 
 def note_report(node: Node, usage: Usage) -> None:

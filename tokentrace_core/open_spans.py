@@ -15,6 +15,7 @@ from typing import Any
 from tokentrace_core.budget import Account, Reservation
 from tokentrace_core.ids import Clock
 from tokentrace_core.prompts import PromptHistory, Sent
+from tokentrace_core.replies import Reply
 from tokentrace_core.spans import LLMCall, Run, Step, ToolCall
 from tokentrace_core.usage import Usage
 
@@ -81,6 +82,8 @@ class Node:
 
     __slots__ = (
         "_loop",
+        "arrived",
+        "client",
         "closed",
         "depth",
         "fixed_step",
@@ -93,6 +96,7 @@ class Node:
         "reported_again",
         "reservation",
         "run",
+        "said",
         "sent",
         "span",
         "step",
@@ -129,6 +133,12 @@ class Node:
         """The last piece of a stream that counted the prompt."""
         self.reported_again = False
         """More than one piece did: each tells all that was used so far."""
+        self.arrived = Reply()
+        """What a stream has brought of the answer so far."""
+        self.said: list[str] = []
+        """Its pieces of text."""
+        self.client: Hashable | None = None
+        """Who sends this call."""
         self.wraps: str | None = None
         """The LLM call inside this one: the inner one is charged."""
 

@@ -198,7 +198,8 @@ class Recorder:
 
         def end(node: Node) -> list[Event]:
             if isinstance(node.span, LLMCall):
-                return self._ends.failed_llm(node, node.span, error, arrived, to_message)
+                come = model_calls.what_came(node, arrived)
+                return self._ends.failed_llm(node, node.span, error, come, to_message)
             if isinstance(node.span, ToolCall):
                 self._ends.blame(node.span, error)
                 return self._ends.call(node, node.span, status_of(error), [])
@@ -256,12 +257,14 @@ class Recorder:
         kind: Literal["chat", "completion", "embedding"] = "chat",
         step_name: str | None = None,
         run: Mapping[str, Any] | None = None,
+        client: Hashable | None = None,
     ) -> LLMCall | None:
         """About to call a model. Raises `BudgetExceeded` if the call must not be made.
 
         `messages` are the framework's own objects, `to_message` brings one to the common form; it is called
         once per message, not once per call. `run`: name and facts of the run that it is, if it is in none.
-        None if this key is already known.
+        `client`: who sends it; what a client reports inside a call of its own is that same call.
+        None if this key, or the call, is already known.
         """
         seal = self._sealer
         with self._lock:
@@ -281,6 +284,10 @@ class Recorder:
                 tools=seal.seal(tools or None),
             )
             node = self._runs.below(key, parent, call.model or "llm", events, run)
+            outer, node.client = node.enclosing_llm(), client
+            if client is not None and outer is not None and outer.client == client:
+                self._runs.finish(node)
+                return None
             refusal = model_calls.begin(node, call, messages, to_message, seal.name(step_name), seal, events)
             if refusal is None:
                 events += self._early_end(key)
@@ -292,13 +299,29 @@ class Recorder:
             raise refusal
         return call
 
-    def first_token(self, key: Hashable, *, usage: Usage | None = None) -> None:
-        """A piece of the answer arrived; only the first one's time is kept. `usage`: what this piece reports."""
+    def first_token(
+        self,
+        key: Hashable,
+        *,
+        usage: Usage | None = None,
+        arrived: Reply | None = None,
+        text: str | None = None,
+    ) -> None:
+        """A piece of the answer arrived; only the first one's time is kept.
+
+        `usage`: what this piece reports. `text`: what it adds to the answer. `arrived`: the answer as far as it
+        has come, where the client puts it together. Both are for answers that break off; `arrived` is for facts
+        that the last piece no longer tells, too.
+        """
         node = self._runs.nodes.get(key)
         if node is None or not isinstance(node.span, LLMCall):
             return
         if usage is not None:
             model_calls.note_report(node, usage)
+        if arrived is not None:
+            node.arrived = arrived.with_facts_of(node.arrived)
+        if text:
+            node.said.append(text)
         if node.span.first_token_ms is None:
             node.span.first_token_ms = round((time.perf_counter_ns() - node.opened) / 1e6, 3)
 
@@ -321,10 +344,11 @@ class Recorder:
             call, events = node.span, list[Event]()
             if not isinstance(call, LLMCall):
                 return events
+            earlier = node.arrived
             call.provider = self._sealer.name(provider) or call.provider
-            call.model_answered = self._sealer.name(model)
-            call.stop_reason = self._sealer.name(stop_reason)
-            call.response_id = self._sealer.name(response_id)
+            call.model_answered = self._sealer.name(model or earlier.model)
+            call.stop_reason = self._sealer.name(stop_reason or earlier.stop_reason)
+            call.response_id = self._sealer.name(response_id or earlier.response_id)
             message = model_calls.take_output(node, call, output, to_message)
             model_calls.settle(node, call, usage, message, self.prices, events, cached=cached)
             return self._ends.call(node, call, "success", events, message and message.get("content"))
@@ -442,6 +466,10 @@ class Recorder:
         with self._lock:
             node = self._runs.nodes.get(key)
             return node.own_loop() if node else None
+
+    def knows(self, key: Hashable) -> bool:
+        """Whether anything was opened under this key that is still remembered."""
+        return key in self._runs.nodes
 
     def add_locator(self, locator: Locator) -> None:
         """Teach the recorder to ask a framework which of its ids the calling code runs under."""

@@ -30,6 +30,14 @@ class Reply(NamedTuple):
     response_id: str | None = None
     cached: bool = False
 
+    def with_facts_of(self, earlier: Reply) -> Reply:
+        """This reply, and what only an earlier piece of it told."""
+        return self._replace(
+            model=self.model or earlier.model,
+            stop_reason=self.stop_reason or earlier.stop_reason,
+            response_id=self.response_id or earlier.response_id,
+        )
+
 
 def read_reply(reply: Any) -> Reply:
     """Read a whole reply: a client's response object, its dict, or plain text."""

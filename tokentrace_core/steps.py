@@ -56,8 +56,12 @@ def step_of_tool(
     if asked_by is not None:
         asked_by.asked.pop(tool_call_id or "", None)
         return asked_by, tool_call_id
-    under_way = node.fixed_step or node.loop.step or node.step
-    return under_way or new_step(node.run, node.loop, None, events), tool_call_id
+    return under_way(node) or new_step(node.run, node.loop, None, events), tool_call_id
+
+
+def under_way(node: Node) -> OpenStep | None:
+    """The step that whatever begins here belongs to, if it is no step of its own."""
+    return node.fixed_step or node.loop.step or node.step
 
 
 def _asked_for(step: OpenStep, name: str, arguments: Any) -> str | None:

@@ -247,3 +247,36 @@ def test_a_run_resumed_by_another_process_has_spent_what_it_had_spent(
 def test_a_session_with_nothing_waiting_begins_a_new_run(recorder: Recorder) -> None:
     recorder.open_run("first", "agent", session="a")
     assert recorder.open_run("second", "agent", session="b", resume=True).session_id == "b"
+
+
+def test_a_stream_that_breaks_off_is_billed_for_its_pieces(recorder: Recorder, ear: Ear) -> None:
+    recorder.open_llm("stream", model="gpt-4o", messages=QUESTION)
+    for piece in ("It ", "will ", "rain."):
+        recorder.first_token("stream", text=piece, arrived=Reply(model="gpt-4o-2024-11-20"))
+    recorder.cancel("stream")
+    [call] = ear.llm_calls
+    assert (call.status, call.usage_source, call.model_answered) == (
+        "cancelled",
+        "estimated",
+        "gpt-4o-2024-11-20",
+    )
+    assert call.output_tokens
+    assert call.output is not None
+    assert call.output.value["content"] == "It will rain."
+
+
+def test_what_only_an_earlier_piece_told_is_kept(recorder: Recorder, ear: Ear) -> None:
+    recorder.open_llm("stream", model="gpt-4o")
+    recorder.first_token("stream", arrived=Reply(model="answered", stop_reason="stop", response_id="r"))
+    recorder.first_token("stream", arrived=Reply())
+    recorder.close_llm("stream", usage=USED)
+    [call] = ear.llm_calls
+    assert (call.model_answered, call.stop_reason, call.response_id) == ("answered", "stop", "r")
+
+
+def test_a_failure_that_tells_its_usage_is_billed_for_that(recorder: Recorder, ear: Ear) -> None:
+    recorder.open_llm("parse", model="gpt-4o")
+    recorder.first_token("parse", text="no JSON")
+    recorder.fail("parse", ValueError("no JSON"), arrived=Reply(usage=USED))
+    [call] = ear.llm_calls
+    assert (call.status, call.usage_source, call.cost_nano_usd) == ("failure", "reported", USED_NANO)

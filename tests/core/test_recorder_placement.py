@@ -249,3 +249,58 @@ def test_a_run_of_a_thousand_nested_levels_is_recorded_to_its_last_leaf(recorder
     recorder.close_run(0)
     assert [call.status for call in ear.tool_calls] == ["cancelled"] * 1_000
     assert ear.steps[-1].parent_call_id == ear.tool_calls[-1].id
+
+
+def test_what_a_client_reports_inside_a_call_of_its_own_is_that_call(recorder: Recorder, ear: Ear) -> None:
+    run = recorder.open_run("run", "agent")
+    outer = recorder.open_llm("complete", parent="run", model="gpt-4o", client="mine")
+    assert recorder.open_llm("chat", parent="complete", model="gpt-4o", client="mine") is None
+    assert recorder.open_llm("chat of chat", parent="chat", model="gpt-4o", client="mine") is None
+    recorder.close_llm("chat of chat", usage=USED)
+    recorder.close_llm("chat", usage=USED)
+    recorder.close_llm("complete", usage=USED)
+    recorder.open_llm("next", parent="run", model="gpt-4o", client="mine")
+    recorder.close_llm("next", usage=USED)
+    recorder.close_run("run")
+    assert ear.llm_calls[0] is outer
+    assert (run.llm_calls, run.steps, run.cost_nano_usd) == (2, 2, 2 * USED_NANO)
+
+
+def test_a_call_reported_twice_outside_any_run_ends_its_run_once(recorder: Recorder, ear: Ear) -> None:
+    recorder.open_llm("complete", model="gpt-4o", client="mine")
+    recorder.open_llm("chat", parent="complete", model="gpt-4o", client="mine")
+    recorder.close_llm("chat", usage=USED)
+    recorder.close_llm("complete", usage=USED)
+    assert [run.status for run in ear.runs] == ["success"]
+    assert recorder.open_parts == 0
+
+
+def test_another_client_inside_a_call_is_a_call_of_its_own(recorder: Recorder, ear: Ear) -> None:
+    recorder.open_llm("proxy", model="gpt-4o", client="proxy")
+    recorder.open_llm("real", parent="proxy", model="gpt-4o", client="real")
+    recorder.close_llm("real", usage=USED)
+    recorder.close_llm("proxy", usage=USED)
+    assert [call.cost_nano_usd for call in ear.llm_calls] == [0, USED_NANO]
+
+
+def test_an_embedding_belongs_to_the_step_under_way(recorder: Recorder, ear: Ear) -> None:
+    run = recorder.open_run("run", "reader")
+    recorder.open_tool("look up", "library", parent="run", kind="retrieval")
+    recorder.open_llm("embed", parent="look up", model="text-embedding-3-small", kind="embedding")
+    recorder.close_llm("embed", usage=Usage(input_uncached_tokens=5))
+    recorder.close_tool("look up", "found")
+    recorder.open_llm("think", parent="run", model="gpt-4o")
+    recorder.close_llm("think", usage=USED)
+    recorder.close_run("run")
+    assert run.steps == 2
+    assert ear.llm_calls[0].step_id == ear.tool_calls[0].step_id == ear.steps[0].id
+
+
+def test_a_key_is_known_from_its_opening_to_the_end_of_its_run(recorder: Recorder) -> None:
+    assert not recorder.knows("run")
+    recorder.open_run("run", "agent")
+    recorder.nest("part", "run")
+    assert recorder.knows("run")
+    assert recorder.knows("part")
+    recorder.close_run("run")
+    assert not recorder.knows("part")
