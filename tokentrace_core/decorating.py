@@ -45,7 +45,9 @@ def decorate(block: Decorating, function: Callable[P, R]) -> Callable[P, R]:
         # Above one of these the decorator gets the descriptor; what is called is inside it.
         return type(function)(decorate(block, function.__func__))
     if not callable(function):
-        raise TypeError(f"{type(function).__name__!r} is not a function; a block decorates what can be called")
+        raise TypeError(
+            f"{type(function).__name__!r} is not a function; a block decorates what can be called"
+        )
     signature = _signature(function)
 
     def fresh(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Decorating:
