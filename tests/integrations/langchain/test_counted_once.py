@@ -245,7 +245,6 @@ def test_a_completion_models_usage_is_found_under_either_name(
     assert (run["input_tokens"], run["output_tokens"]) == (100, 20)
 
 
-@pytest.mark.xfail(reason="LangChain repeats what is not called token_usage for every prompt of the request")
 def test_p5_prompts_of_one_request_are_not_each_charged_for_all_of_them(
     config: Any, stored: Callable[[], Reader]
 ) -> None:
@@ -263,7 +262,6 @@ class SilentCompletionModel(CompletionModel):
         )
 
 
-@pytest.mark.xfail(reason="an empty report is taken for that of a second prompt")
 def test_p3_a_prompt_alone_whose_usage_is_empty_is_estimated(config: Any, last_run: LastRun) -> None:
     SilentCompletionModel().invoke(QUESTION, config)
     run, [stored_call] = last_run()
