@@ -50,6 +50,15 @@ def price_of(
         return UNPRICED
 
 
+def believed(call: LLMCall, usage: Usage | None) -> Usage | None:
+    """A report of nothing is none: some clients fill in zeros where the provider was silent.
+
+    Unless it is one of several prompts in one request, all of which are counted at the first.
+    """
+    silent = usage is not None and not usage.total_tokens and "batch_size" not in call.params
+    return None if silent else usage
+
+
 def with_lifetime(call: LLMCall, usage: Usage) -> Usage:
     """Cache writes of unknown lifetime are for an hour if that is what the request asked for."""
     if not usage.lifetime_unknown or call.params.get("cache_ttl") != "1h":

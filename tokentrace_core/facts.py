@@ -31,6 +31,7 @@ _PARAMETERS = (
     "service_tier",
     "tool_choice",
     "cache_ttl",
+    "batch_size",
 )
 #: Other spellings of a parameter.
 _SAME_AS = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens"}

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tokentrace_core import signals, steps
-from tokentrace_core.accounting import charge, estimated_usage, price_of, with_lifetime, write_usage
+from tokentrace_core.accounting import (
+    believed,
+    charge,
+    estimated_usage,
+    price_of,
+    with_lifetime,
+    write_usage,
+)
 from tokentrace_core.budget import Request
 from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.open_spans import Node, OpenRun
@@ -106,6 +113,7 @@ def settle(
     """Usage, price, budget and totals of a call that is over. Not `billed`: the provider refused it."""
     if node.reported_again:
         usage = node.reported
+    usage = believed(call, usage)
     if node.wraps is not None:
         call.attributes["wraps"] = node.wraps
         usage, billed = None, False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from tokentrace_core.budget import Account, Reservation
@@ -184,12 +184,13 @@ class OpenRun:
         "implicit",
         "loop",
         "nodes",
+        "questions",
         "refused",
         "resumable",
         "root",
         "steps",
         "touched",
-        "waiting_for",
+        "waiting",
     )
 
     def __init__(
@@ -207,13 +208,22 @@ class OpenRun:
         """Which step's model asked for a tool call, by the provider's id."""
         self.steps: dict[str, OpenStep] = {}
         """Steps that have not ended."""
-        self.waiting_for: Any = None
-        """What a human is asked, once the run has begun to wait."""
+        self.waiting = False
+        """It has begun to wait for a human."""
+        self.questions: list[Any] = []
+        """What the human is asked, by all branches that wait."""
         self.resumable = False
         self.refused: LLMCall | None = None
         """The call that a budget refused; from then on all are, and those are attempts at the same."""
         self.touched = time.monotonic()
         self._finished: deque[Hashable] = deque()
+
+    def ask(self, questions: Iterable[Any]) -> None:
+        """Begin to wait. The same question is heard at every level that it passes."""
+        self.waiting = True
+        for question in questions:
+            if question is not None and not any(asked is question for asked in self.questions):
+                self.questions.append(question)
 
     def add_totals(self, call: LLMCall) -> None:
         """Add an ended model call's tokens; its cost is charged along the loops."""

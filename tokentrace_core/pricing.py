@@ -42,6 +42,7 @@ class ModelPrice(Struct, frozen=True, kw_only=True):
     cache_write_1h: Decimal | int | str | None = None
 
     def dollars(self, usage: Usage) -> Decimal:
+        """What this usage costs in US dollars."""
         base = Decimal(self.input)
         per_million = (
             (usage.input_uncached_tokens, base),

@@ -172,11 +172,11 @@ class Recorder:
 
         self._end(key, close)
 
-    def wait(self, key: Hashable, question: Any = None) -> None:
+    def wait(self, key: Hashable, *questions: Any) -> None:
         """This part stopped to ask a human; the run is `waiting` as soon as it returns."""
 
         def stop(node: Node) -> list[Event]:
-            node.run.waiting_for = True if question is None else question
+            node.run.ask(questions)
             if isinstance(node.span, ToolCall):
                 if node.span.tool_call_id:
                     # it is called again with the answer
@@ -256,7 +256,7 @@ class Recorder:
         tools: Any = None,
         kind: Literal["chat", "completion", "embedding"] = "chat",
         step_name: str | None = None,
-        run: Mapping[str, Any] | None = None,
+        run: Callable[[], Mapping[str, Any]] | None = None,
         client: Hashable | None = None,
     ) -> LLMCall | None:
         """About to call a model. Raises `BudgetExceeded` if the call must not be made.
@@ -366,7 +366,7 @@ class Recorder:
         arguments: Any = None,
         tool_call_id: str | None = None,
         kind: Literal["tool", "retrieval"] = "tool",
-        run: Mapping[str, Any] | None = None,
+        run: Callable[[], Mapping[str, Any]] | None = None,
     ) -> ToolCall | None:
         """A tool or retrieval began: in the step whose model asked for `tool_call_id`, else the current one.
 

@@ -88,12 +88,12 @@ class OpenRuns:
         parent: Hashable | None,
         name: str,
         events: list[Event],
-        facts: Mapping[str, Any] | None = None,
+        facts_of_run: Callable[[], Mapping[str, Any]] | None = None,
     ) -> Node:
         """A new node under its parent, else where the calling code is, else in a run of its own with these facts."""
         above = self.place(parent)
         if above is None:
-            facts = facts or {}
+            facts = facts_of_run() if facts_of_run else {}
             self._warn_of_lost_budget()
             above = self.open(("run of", key), facts.get("name") or name, facts, events, implicit=True)
         return self.add(Node(key, above.run, above, name))
@@ -182,7 +182,13 @@ class OpenRuns:
         span.waiting_ms += max(run.clock.now() - (span.ended_at or run.clock.now()), 0) // 1000
         span.error_type = span.error = None
         span.attributes.pop("waiting_for", None)
-        span.status, span.ended_at, run.waiting_for, run.resumable = "running", None, None, True
+        span.status, span.ended_at, run.waiting, run.questions, run.resumable = (
+            "running",
+            None,
+            False,
+            [],
+            True,
+        )
         self._runs[span.id] = run
         self.add(Node(key, run, None, span.name))
         events.append((signals.run_started, {"run": span}))
@@ -227,10 +233,11 @@ class OpenRuns:
             if span.status != "cancelled":  # being called off is no error
                 self._sealer.blame(span, failure)
         else:
-            span.status = "success" if run.waiting_for is None else "waiting"
+            span.status = "waiting" if run.waiting else "success"
         span.output = self._sealer.seal(output)
-        if span.status == "waiting" and run.waiting_for is not True:
-            span.attributes |= self._sealer.facts({"waiting_for": run.waiting_for})
+        if span.status == "waiting" and run.questions:
+            asked = run.questions[0] if len(run.questions) == 1 else run.questions
+            span.attributes |= self._sealer.facts({"waiting_for": asked})
         span.ended_at = run.clock.now()
         self.forget(run)
         if run.resumable:

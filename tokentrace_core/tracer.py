@@ -117,7 +117,7 @@ class Tracer:
 
     def run(self, name: Any = None, **facts: Any) -> Any:
         """A request to its answer. As a block, as a decorator `@tracer.run("name")`, or bare `@tracer.run`."""
-        if callable(name):
+        if callable(name) or isinstance(name, classmethod):
             return RunBlock(self, _name_of(name), facts)(name)
         return RunBlock(self, name or "run", facts)
 
@@ -129,7 +129,7 @@ class Tracer:
 
     def step(self, name: Any = None) -> Any:
         """One loop iteration of the current run; calls inside it belong to it. Also a decorator."""
-        if callable(name):
+        if callable(name) or isinstance(name, classmethod):
             return StepBlock(self, _name_of(name))(name)
         return StepBlock(self, name)
 
@@ -151,7 +151,7 @@ class Tracer:
 
     def tool(self, name: Any, arguments: Any = None, **facts: Any) -> Any:
         """One tool or retrieval (`kind="retrieval"`). As a block, a decorator with a name, or bare `@tracer.tool`."""
-        if callable(name):
+        if callable(name) or isinstance(name, classmethod):
             return ToolBlock(self, _name_of(name), None, {})(name)
         return ToolBlock(self, name, arguments, facts)
 

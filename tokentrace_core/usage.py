@@ -53,6 +53,7 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     @property
     def total_tokens(self) -> int:
+        """Prompt and reply together."""
         return self.input_tokens + self.output_tokens
 
 

@@ -125,7 +125,7 @@ class TokentraceListener(BaseEventListener):
         self._recorder.open_llm(
             event.call_id,
             parent=event.parent_event_id,
-            run=mapping.run_of_a_call(event),
+            run=lambda: mapping.run_of_a_call(event),
             to_message=mapping.to_message,
             **mapping.request_of(source, event),
         )
@@ -147,7 +147,7 @@ class TokentraceListener(BaseEventListener):
             event.tool_name,
             parent=event.parent_event_id,
             arguments=mapping.arguments_of(event),
-            run={"framework": "crewai", "name": event.tool_name},
+            run=lambda: {"framework": "crewai", "name": event.tool_name},
         )
 
     def _end_tool(self, key: Hashable, event: Any) -> None:

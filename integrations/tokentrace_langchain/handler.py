@@ -7,6 +7,7 @@ no hop to another thread. Hence every method is shielded: only `BudgetExceeded` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -133,8 +134,8 @@ class TokentraceHandler(BaseCallbackHandler):
             kind=kind,
             messages=messages,
             to_message=mapping.to_message,
-            run=_run_of_its_own(event, mapping.to_message(messages[-1])["content"] if messages else None),
-            **mapping.request_of(messages, event.get("metadata"), event.get("invocation_params")),
+            run=_run_of_its_own(event, lambda: mapping.asked_in(messages)),
+            **mapping.request_of(messages, event),
         )
         if event.get("batch_size", 1) == 1:
             place.begin_asking(event["run_id"])
@@ -151,21 +152,23 @@ class TokentraceHandler(BaseCallbackHandler):
             arguments=arguments,
             tool_call_id=event.get("tool_call_id"),
             kind=kind,
-            run=_run_of_its_own(event, arguments),
+            run=_run_of_its_own(event, lambda: arguments),
         )
 
     def _fail(self, error: BaseException, event: Event) -> None:
         if not mapping.is_control_flow(error):
             self._recorder.fail(event["run_id"], error)
-        elif (question := mapping.question_of(error)) is not None:
-            self._recorder.wait(event["run_id"], question)
+        elif (questions := mapping.questions_of(error)) is not None:
+            self._recorder.wait(event["run_id"], *questions)
         else:
             self._recorder.leave(event["run_id"])
 
 
-def _run_of_its_own(event: Event, asked: Any) -> dict[str, Any] | None:
-    """What to say of the run that a call is when it was not made inside any."""
-    if event.get("parent_run_id") is not None:
-        return None
-    facts = mapping.run_facts(event.get("metadata"), event.get("tags"))
-    return facts | {"name": event.get("name"), "input": asked}
+def _run_of_its_own(event: Event, asked: Callable[[], Any]) -> Callable[[], dict[str, Any]]:
+    """What to say of the run that a call is when it was not made inside any; read only then."""
+
+    def facts() -> dict[str, Any]:
+        labels = mapping.run_facts(event.get("metadata"), event.get("tags"))
+        return labels | {"name": event.get("name"), "input": asked()}
+
+    return facts

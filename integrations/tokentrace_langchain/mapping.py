@@ -29,7 +29,15 @@ Message = Mapping[str, Any]
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 #: How the metadata begins that the frameworks add themselves, and the tags.
 _INTERNAL = ("ls_", "lc_", "langgraph_", "checkpoint", "__", "assistant_id", "graph_id", "run_id", "task_id")
-_INTERNAL_TAGS = ("seq:step:", "graph:step:", "map:key:", "retry:attempt:", "langsmith:")
+_INTERNAL_TAGS = (
+    "seq:step:",
+    "graph:step:",
+    "map:key:",
+    "branch:",
+    "condition:",
+    "retry:attempt:",
+    "langsmith:",
+)
 
 
 def to_message(message: Any) -> Message:
@@ -53,16 +61,16 @@ def to_message(message: Any) -> Message:
 # ── model calls ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def request_of(
-    messages: Sequence[Any], metadata: Mapping[str, Any] | None, invocation: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def request_of(messages: Sequence[Any], event: Mapping[str, Any]) -> dict[str, Any]:
     """Model, provider, parameters, tools and step name of a call about to be made."""
-    metadata, invocation = metadata or {}, invocation or {}
+    metadata, invocation = event.get("metadata") or {}, event.get("invocation_params") or {}
+    prompts = event.get("batch_size") or 1
     contents = [getattr(message, "content", None) for message in messages]
     beside = {
         "temperature": metadata.get("ls_temperature"),
         "max_tokens": metadata.get("ls_max_tokens"),
         # A streamed reply does not tell the two lifetimes of a cache write apart; the request does.
+        "batch_size": prompts if prompts > 1 else None,
         "cache_ttl": cache_lifetime(invocation, invocation.get("tools"), *contents),
     }
     model = metadata.get("ls_model_name") or invocation.get("model") or invocation.get("model_name")
@@ -82,9 +90,9 @@ def reply_of(response: Any) -> Reply:
     generation, raw = response.generations[0][0], response.llm_output or {}
     message = getattr(generation, "message", None)
     if message is None:
-        usage = read_any_usage(raw.get("token_usage"), raw.get("usage"))
-        if usage is None and raw.get("token_usage") == {}:
-            usage = Usage()  # of several prompts in one request, all is counted at the first
+        # Of several prompts in one request, all is counted at the first; the others get an empty report.
+        counted_elsewhere = raw.get("token_usage") == {}
+        usage = Usage() if counted_elsewhere else read_any_usage(raw.get("token_usage"), raw.get("usage"))
         return Reply(output={"role": "assistant", "content": generation.text}, usage=usage)
     facts = message.response_metadata or {}
     body = facts.get("body")  # of a reply that was paid but could not be parsed
@@ -148,6 +156,11 @@ def said_last(state: Any) -> Any:
     return last["content"] if isinstance(last, Mapping) and "content" in last else state
 
 
+def asked_in(messages: Sequence[Any]) -> Any:
+    """What the last message of a prompt says."""
+    return to_message(messages[-1]).get("content") if messages else None
+
+
 # ── tools ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -177,13 +190,12 @@ def is_control_flow(error: BaseException) -> bool:
     return isinstance(error, _langgraph("errors", "GraphBubbleUp"))
 
 
-def question_of(error: BaseException) -> Any:
-    """What an interrupt asks a human; None if this is no interrupt."""
+def questions_of(error: BaseException) -> list[Any] | None:
+    """What an interrupt asks a human, all branches that stopped together; None if this is no interrupt."""
     if not isinstance(error, _langgraph("errors", "GraphInterrupt")):
         return None
     asked = error.args[0] if error.args else ()
-    values = [getattr(one, "value", None) for one in asked] if isinstance(asked, Sequence) else []
-    return values[0] if len(values) == 1 else values or True
+    return [getattr(one, "value", None) for one in asked] if isinstance(asked, Sequence) else []
 
 
 def is_resume(inputs: Any) -> bool:

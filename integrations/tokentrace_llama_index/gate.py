@@ -59,7 +59,7 @@ class Gate(BaseCallbackHandler):
                 span_id,
                 parent=awaited.parent,
                 client=id(awaited.client),
-                run=mapping.run_of_a_call(awaited.client, payload),
+                run=lambda: mapping.run_of_a_call(awaited.client, payload),
                 to_message=mapping.to_message,
                 step_name=mapping.step_name(awaited.parent),
                 **mapping.request_of(awaited.client, payload),

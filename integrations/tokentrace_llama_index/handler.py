@@ -6,6 +6,7 @@ after their span. That a call begins is told by the gate, because nothing raised
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import BoundArguments
 from typing import Any
 
@@ -172,8 +173,10 @@ def _agent(recorder: Recorder, span_id: str, arguments: BoundArguments, parent: 
     return parent, agent
 
 
-def _run_of_its_own(parent: str | None, span_id: str, instance: Any, asked: Any) -> dict[str, Any] | None:
+def _run_of_its_own(
+    parent: str | None, span_id: str, instance: Any, asked: Any
+) -> Callable[[], dict[str, Any]] | None:
     """What to say of the run that a call is when it was not made inside any."""
     if parent is not None:
         return None
-    return mapping.run_facts() | {"name": mapping.name_of(span_id, instance), "input": asked}
+    return lambda: mapping.run_facts() | {"name": mapping.name_of(span_id, instance), "input": asked}

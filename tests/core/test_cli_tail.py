@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import threading
@@ -222,9 +223,10 @@ def test_a_pipe_that_waits_for_a_full_buffer_tells_nothing_while_it_happens(
         [*PYTHON, "--db", str(later), "tail", "--interval", "0.05", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         text=True,
     )
-    watchdog = threading.Timer(60, process.kill)
+    watchdog = threading.Timer(30, process.kill)
     watchdog.start()
     try:
         assert process.stdout

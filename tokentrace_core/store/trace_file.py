@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tokentrace")
 
-_KNOWN_IDS = 50_000
+_KNOWN_IDS = 8_192
 #: Short, so that a fork, and an exit, need not wait long for a locked file; the writer tries again.
 _LOCKED_S = 0.5
 

@@ -138,7 +138,6 @@ def test_a_handler_bound_to_a_part_of_a_chain_keeps_the_users_own_tags_and_no_ot
     assert json.loads(run()["tags"]) == ["prod"]
 
 
-@pytest.mark.xfail(reason="what the model says of its run is dropped when its parent is not recorded")
 def test_a_handler_bound_to_a_model_in_a_chain_reads_the_labels_of_the_run(
     call: Driver, server: LoopbackServer, config: Any, run: LastRow
 ) -> None:

@@ -245,6 +245,30 @@ def test_a_completion_models_usage_is_found_under_either_name(
     assert (run["input_tokens"], run["output_tokens"]) == (100, 20)
 
 
+def test_p5_prompts_of_one_request_are_not_each_charged_for_all_of_them(
+    config: Any, stored: Callable[[], Reader]
+) -> None:
+    CompletionModel(usage_under="usage").generate(["one", "two", "three"], **config)
+    [row] = stored().query("select sum(input_uncached_tokens) as tokens from llm_calls")
+    assert row == {"tokens": 300}
+
+
+class SilentCompletionModel(CompletionModel):
+    """Reports an empty usage, as `OpenAI(streaming=True)` does."""
+
+    def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        return LLMResult(
+            generations=[[Generation(text="Yes.")] for _ in prompts], llm_output={"token_usage": {}}
+        )
+
+
+def test_p3_a_prompt_alone_whose_usage_is_empty_is_estimated(config: Any, last_run: LastRun) -> None:
+    SilentCompletionModel().invoke(QUESTION, config)
+    run, [stored_call] = last_run()
+    assert stored_call["usage_source"] == "estimated"
+    assert run["cost_nano_usd"] > 0
+
+
 @pytest.fixture
 def _local_cache() -> Iterator[None]:
     set_llm_cache(InMemoryCache())

@@ -33,7 +33,15 @@ REPORTS: dict[str, dict[str, Any]] = {
     "usage of the message, as Anthropic counts": {"facts": {"usage": ANTHROPIC}},
     "token_usage of the result": {"result": {"token_usage": OPENAI}},
     "usage of the result": {"result": {"usage": OPENAI}},
-    "an empty one, then a full one": {"facts": {"token_usage": {}}, "result": {"token_usage": OPENAI}},
+    # LangChain copies what the result says to the message, unless the message says something itself.
+    "token_usage of the result, but an empty one of the message": {
+        "facts": {"token_usage": {}},
+        "result": {"token_usage": OPENAI},
+    },
+    "usage of the result, but an empty one of the message": {
+        "facts": {"usage": {}},
+        "result": {"usage": OPENAI},
+    },
 }
 
 

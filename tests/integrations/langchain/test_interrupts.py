@@ -211,7 +211,6 @@ def test_p19_all_that_a_subgraph_asks_at_once_is_waited_for(
     assert sorted(json.loads(run["attributes"])["waiting_for"]) == ["left?", "right?"]
 
 
-@pytest.mark.xfail(reason="the recorder keeps the question of the branch that stopped last")
 def test_p19_all_that_branches_ask_at_once_is_waited_for(
     call: Driver, thread: Any, stored: Callable[[], Reader]
 ) -> None:

@@ -117,7 +117,6 @@ def test_a_model_inside_our_own_blocks_inside_a_node_belongs_to_them(
 run thinker success: go -> Yes.
   step thinker 1 ponder success
     llm gpt-4o-mini success
-  step thinker 2 - success
     tool second opinion{} success: None
       step second opinion 1 think success
         llm gpt-4o-mini success
