@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -313,3 +314,25 @@ def test_ctrl_c_ends_tail_quietly(db: Path) -> None:
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (output, errors, process.returncode) == (b"", b"", 0)
+
+
+@pytest.mark.parametrize(
+    ("redirect", "said"), [(">/dev/full", "cannot be written"), (">&-", "no standard output")]
+)
+def test_output_that_goes_nowhere_is_one_sentence_and_no_traceback(
+    redirect: str, said: str, tracer: Tracer, db: Path
+) -> None:
+    with tracer.run("agent"):
+        pass
+    assert tracer.flush(10)
+    done = subprocess.run(
+        f"{shlex.join(PYTHON)} runs --db {shlex.quote(str(db))} {redirect}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -242,3 +242,9 @@ def test_a_pipe_that_waits_for_a_full_buffer_tells_nothing_while_it_happens(
         process.communicate()
     assert ["triage" in line for line in lines] == [True] * 4
     assert "\x1b" not in "".join(lines)
+
+
+def test_an_interval_that_is_no_number_of_seconds_is_refused() -> None:
+    result = CliRunner().invoke(main, ["tail", "--interval", "nan"])
+    assert result.exit_code == 2
+    assert "--interval" in result.stderr

@@ -11,8 +11,11 @@ add one: a module with `@main.command`, and its line in `COMMANDS`.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import sqlite3
+import sys
 from typing import Any
 
 import click
@@ -50,10 +53,19 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout is None:
+            raise click.ClickException("there is no standard output to print to")
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except TokentraceError as error:
             raise click.ClickException(clean(str(error))) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever read has gone; click ends quietly
+            sys.stdout = io.StringIO()  # or the interpreter would try again, and complain, at its end
+            raise click.ClickException(clean(f"the output cannot be written: {error.strerror}")) from error
         except sqlite3.Error as error:
             raise click.ClickException(clean(f"the trace file cannot be read: {error}")) from error
 

@@ -7,6 +7,7 @@ a row that is written late or by a process with another clock is not missed.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,10 +52,17 @@ class _Followed:
     watched: dict[int, str] = field(default_factory=dict)
 
 
+def _a_number(_: click.Context, __: click.Parameter, seconds: float) -> float:
+    if math.isnan(seconds):  # it compares with nothing, so no range keeps it out
+        raise click.BadParameter("nan is no number of seconds")
+    return seconds
+
+
 @main.command()
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.05),
+    type=click.FloatRange(min=0.05, max=3600),
+    callback=_a_number,
     default=1.0,
     show_default=True,
     help="Seconds between looks.",
