@@ -99,27 +99,34 @@ class ScriptedModel(FunctionCallingLLM):
             for call in asked
         ]
 
-    # ── what the agent does not ask for ──────────────────────────────────────────────────────────────
+    # ── the same answer, in the other ways of asking: whole, however it is asked for ────────────────
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        raise NotImplementedError
+        return (self.chat(messages) for _ in range(1))
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        raise NotImplementedError
+        async def pieces() -> ChatResponseAsyncGen:
+            yield await self.achat(messages)
+
+        return pieces()
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        raise NotImplementedError
+        reply: ChatResponse = self.chat([ChatMessage(role="user", content=prompt)])
+        return CompletionResponse(text=reply.message.content or "", raw=reply.raw)
 
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        raise NotImplementedError
+        return self.complete(prompt)
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        raise NotImplementedError
+        return (self.complete(prompt) for _ in range(1))
 
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
-        raise NotImplementedError
+        async def pieces() -> CompletionResponseAsyncGen:
+            yield self.complete(prompt)
+
+        return pieces()
 
 
 def run_agent(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core.llms import ChatMessage
 
 import tokentrace_core
 import tokentrace_langchain.demo
@@ -53,3 +55,20 @@ def test_an_unknown_model_is_a_sentence(tmp_path: Path) -> None:
         tokentrace_llama_index.demo.run_agent(
             tracer, "?", system_prompt="", tools=(), model="nobody:nothing", answer=lambda _: {}
         )
+
+
+def test_the_scripted_model_answers_however_it_is_asked() -> None:
+    model = tokentrace_llama_index.demo.ScriptedModel(
+        answer=lambda _: {"content": "done", "usage": {"input": 5, "output": 1}}
+    )
+    asked = [ChatMessage(role="user", content="well?")]
+
+    async def asked_later() -> list[str | None]:
+        whole = [(await model.achat(asked)).message.content, (await model.acomplete("well?")).text]
+        chats = [piece.message.content async for piece in await model.astream_chat(asked)]
+        return [*whole, *chats, *[piece.text async for piece in await model.astream_complete("well?")]]
+
+    said = [model.chat(asked).message.content, model.complete("well?").text]
+    said += [piece.message.content for piece in model.stream_chat(asked)]
+    said += [piece.text for piece in model.stream_complete("well?")]
+    assert [*said, *asyncio.run(asked_later())] == ["done"] * 8
