@@ -21,6 +21,7 @@ from tokentrace_core.usage import Usage
 
 #: Finished parts of a run stay known for late children; this many, so that a run of any length stays bounded.
 _REMEMBERED_PARTS = 512
+_NOTHING = Reply()
 
 
 class Loop:
@@ -133,7 +134,7 @@ class Node:
         """The last piece of a stream that counted the prompt."""
         self.reported_again = False
         """More than one piece did: each tells all that was used so far."""
-        self.arrived = Reply()
+        self.arrived = _NOTHING
         """What a stream has brought of the answer so far."""
         self.said: list[str] = []
         """Its pieces of text."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from tokentrace_core.rates import Rates, learn
 from tokentrace_core.spans import CostStatus
 from tokentrace_core.usage import Usage
 
@@ -78,6 +79,7 @@ class PriceBook:
     def __init__(self, overrides: Mapping[str, ModelPrice] | None = None) -> None:
         self._overrides = {name.lower(): price for name, price in (overrides or {}).items()}
         self._known: dict[tuple[str, str | None], Any] = {}
+        self._rates: dict[int, tuple[Any, tuple[Rates, ...]]] = {}
 
     def cost(
         self, model: str | None, usage: Usage, *, provider: str | None = None, at: datetime | None = None
@@ -98,11 +100,7 @@ class PriceBook:
         listed = self._listed(model, provider)
         if listed is None:
             return UNPRICED
-        provider_info, model_info, version = listed
-        calculation = model_info.calc_price(
-            _as_listed(usage), provider_info, genai_request_timestamp=at or datetime.now(UTC)
-        )
-        return Priced(to_nano(calculation.total_price), "priced", version)
+        return Priced(self._nano(listed, usage, at or datetime.now(UTC)), "priced", listed[2])
 
     def estimate_cost(
         self,
@@ -130,6 +128,23 @@ class PriceBook:
     def warm(self) -> None:
         """Load the tables now (a third of a second), not at the first call."""
         self.price("gpt-4o", Usage(input_uncached_tokens=1))
+
+    def _nano(self, listed: tuple[Any, Any, str], usage: Usage, at: datetime) -> int:
+        """What the list charges for this usage, by rates where they are known to say the same."""
+        prices = listed[1].get_prices(at)
+        _, tiers = self._rates.get(id(prices)) or self._learn(listed, prices, at)
+        prompt = usage.input_tokens
+        for rates in tiers:
+            if prompt > rates.above or not rates.above:
+                return rates.nano(usage)
+        return to_nano(_dollars_listed(listed, usage, at))
+
+    def _learn(
+        self, listed: tuple[Any, Any, str], prices: Any, at: datetime
+    ) -> tuple[Any, tuple[Rates, ...]]:
+        learnt = learn(prices, lambda usage: _dollars_listed(listed, usage, at))
+        self._rates[id(prices)] = prices, learnt  # kept with them, so that the id stays theirs
+        return prices, learnt
 
     def _listed(self, model: str, provider: str | None) -> tuple[Any, Any, str] | None:
         """The bundled (provider, model, version) for a name, or None; looked up once."""
@@ -171,6 +186,12 @@ def _spellings(model: str, provider: str | None) -> list[tuple[str, str | None]]
 
 #: Providers whose name says which client was used, not whose model answered.
 _SPEAKS_FOR_OTHERS = frozenset({"azure_openai", "litellm", "openai", "unknown"})
+
+
+def _dollars_listed(listed: tuple[Any, Any, str], usage: Usage, at: datetime) -> Decimal:
+    provider, model, _ = listed
+    price = model.calc_price(_as_listed(usage), provider, genai_request_timestamp=at)
+    return Decimal(price.total_price)
 
 
 def _as_listed(usage: Usage) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress, count
 from typing import Any
 
 from tokentrace_core.payload import Payload, content_id
@@ -84,7 +85,7 @@ class PromptHistory:
 
     def __init__(self, seal: Callable[[Message], Payload]) -> None:
         self._seal = seal
-        self._met: dict[int, tuple[object, tuple[object, ...], Payload]] = {}
+        self._met: dict[int, tuple[object, Witness, Payload]] = {}
 
     def prompt(
         self, messages: Sequence[Any], to_message: ToMessage, last: Sent | None
@@ -96,7 +97,7 @@ class PromptHistory:
         for message in messages[shared:]:
             node = Prompt(node, self.payload(message, to_message))
             nodes.append(node)
-        return (Sent(list(messages), nodes) if nodes else None), shared
+        return (Sent(list(messages), nodes, last, shared) if nodes else None), shared
 
     def payload(self, message: Any, to_message: ToMessage) -> Payload:
         """The message as a payload; the same one for the same object, as long as its content is the same."""
@@ -111,14 +112,28 @@ class PromptHistory:
         return payload
 
 
+#: The parts of a message that are replaced when it is edited in place.
+Witness = tuple[object, ...]
+_content = operator.attrgetter("content")
+#: Stands for a content that has to be looked into.
+_NOT_PLAIN = object()
+
+
 class Sent:
-    """One prompt as it was sent: the caller's message objects beside the nodes they became."""
+    """One prompt as it was sent: the caller's message objects beside the nodes they became.
 
-    __slots__ = ("_messages", "_witnesses", "nodes")
+    A history is compared at every call, message by message, so that is done in C for the usual message: the same
+    object with the same text. Only the others are looked into.
+    """
 
-    def __init__(self, messages: list[Any], nodes: list[Prompt]) -> None:
+    __slots__ = ("_messages", "_texts", "_witnesses", "nodes")
+
+    def __init__(self, messages: list[Any], nodes: list[Prompt], last: Sent | None, shared: int) -> None:
+        """`last`: the prompt before it, of which it has the first `shared` messages."""
+        new = [_witness(message) for message in messages[shared:]]
         self._messages = messages
-        self._witnesses = [_witness(message) for message in messages]
+        self._witnesses: list[Witness] = (last._witnesses[:shared] if last else []) + new
+        self._texts: list[object] = (last._texts[:shared] if last else []) + list(map(_text, new))
         self.nodes = nodes
 
     @property
@@ -127,16 +142,32 @@ class Sent:
 
     def shared_with(self, messages: Sequence[Any]) -> int:
         """How many messages at the start of both are the same: unchanged objects, or equal copies of them."""
-        count = 0
-        for ours, witness, theirs in zip(self._messages, self._witnesses, messages, strict=False):
-            if not _same(witness, _witness(ours)) or not (ours is theirs or _equal(ours, theirs)):
-                break
-            count += 1
-        return count
+        same_object = map(operator.is_, self._messages, messages)
+        same_text = map(operator.is_, self._texts, _contents(messages))
+        plainly_the_same = map(operator.and_, same_object, same_text)
+        for place in compress(count(), map(operator.not_, plainly_the_same)):
+            if not self._unchanged(place) or not _equal(self._messages[place], messages[place]):
+                return place
+        return min(len(self._messages), len(messages))
+
+    def _unchanged(self, place: int) -> bool:
+        """Whether the caller has left the message alone since it was sent."""
+        return _same(self._witnesses[place], _witness(self._messages[place]))
 
 
-def _witness(message: Any) -> tuple[object, ...]:
-    """The parts of a message that are replaced when it is edited in place, down to the values of its blocks."""
+def _text(witness: Witness) -> object:
+    return witness[0] if len(witness) == 1 and type(witness[0]) is str else _NOT_PLAIN
+
+
+def _contents(messages: Sequence[Any]) -> list[Any]:
+    try:
+        return list(map(_content, messages))
+    except AttributeError:
+        return [getattr(message, "content", None) for message in messages]
+
+
+def _witness(message: Any) -> Witness:
+    """The parts of a message that tell whether it was edited, down to the values of its blocks."""
     if type(message) is dict:
         parts, content = tuple(message.values()), message.get("content")
     else:
@@ -148,12 +179,14 @@ def _witness(message: Any) -> tuple[object, ...]:
     return parts
 
 
-def _same(witness: tuple[object, ...], other: tuple[object, ...]) -> bool:
+def _same(witness: Witness, other: Witness) -> bool:
     return len(witness) == len(other) and all(map(operator.is_, witness, other))
 
 
 def _equal(ours: Any, theirs: Any) -> bool:
-    """Whether one is a copy of the other: frameworks that report copies do so with plain dicts."""
+    """Whether they are one, or one is a copy of the other: frameworks that report copies do so with plain dicts."""
+    if ours is theirs:
+        return True
     if type(ours) is not dict or type(theirs) is not dict:
         return False
     try:

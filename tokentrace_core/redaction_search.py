@@ -26,7 +26,7 @@ class RuleSearch:
             self._scoped.setdefault(rule.within, []).append((rank, rule))
 
     def find(self, text: str) -> list[Span]:
-        if text.isascii() or _HIDING.search(text) is None:
+        if text.isascii() or _HIDING.isdisjoint(text):
             return self._find_plain(text)
         plain, origin = _unhide(text)
         return [(origin[start], origin[end - 1] + 1, rank) for start, end, rank in self._find_plain(plain)]
@@ -77,7 +77,8 @@ _LOOKALIKES = (
     | dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2212, 0xFE58, 0xFE63), "-")
     | dict.fromkeys((0x00A0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")
 )
-_HIDING = re.compile(f"[{_INVISIBLE}{''.join(map(chr, _LOOKALIKES))}]")
+#: A set, because it is ten times quicker to ask than a pattern of so many characters.
+_HIDING = frozenset(_INVISIBLE) | frozenset(map(chr, _LOOKALIKES))
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
 
 

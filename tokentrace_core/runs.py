@@ -258,10 +258,10 @@ class OpenRuns:
 
     def stopped(self, parent: Hashable | None) -> BudgetExceeded | None:
         """The refusal that stopped the run this code was part of, if that run is over and nothing else is open."""
-        if self.place(parent) is not None:
-            return None
         keys = (parent, *(frame.key for frame in context.frames_of(self._owner)))
-        return next((refusal for key in keys if (refusal := self._over.get(key)) is not None), None)
+        refusals = (refusal for key in keys if (refusal := self._over.get(key)) is not None)
+        refusal = next(refusals, None)
+        return None if refusal is None or self.place(parent) is not None else refusal
 
     def is_over(self, key: Hashable) -> bool:
         """Whether this was part of a run that has ended not long ago."""

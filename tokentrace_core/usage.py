@@ -9,6 +9,7 @@ this module sees only `Usage`: disjoint counters whose sum is the whole prompt.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
@@ -182,24 +183,34 @@ class _Figures:
 
     def first(self, paths: tuple[str, ...]) -> int | None:
         """The first figure present. A true 0 counts as present."""
-        return next((count for path in paths if (count := self._count(path)) is not None), None)
+        for path in paths:
+            if (count := self._count(path)) is not None:
+                return count
+        return None
 
     def sum(self, paths: tuple[str, ...]) -> int:
-        return sum(self._count(path) or 0 for path in paths)
+        return sum([self._count(path) or 0 for path in paths])
 
     def _count(self, path: str) -> int | None:
         value: Any = self._payload
-        for name in path.split("."):
-            if not isinstance(value, Mapping):
+        for name in _names(path):
+            if type(value) is not dict and not isinstance(value, Mapping):
                 return None
             value = value.get(name)
-        if value is None or isinstance(value, bool) or not isinstance(value, int | float):
-            self.faulty |= value is not None
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.faulty = True
             return None
         if not 0 <= value <= IMPLAUSIBLE_TOKENS:  # also NaN, which compares false
             self.faulty = True
             return None
         return int(value)
+
+
+@cache
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def _fit(total: int, *parts: int) -> list[int]:

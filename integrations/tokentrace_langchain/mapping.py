@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -26,6 +27,7 @@ from tokentrace_core.integration import run_facts as facts_of_metadata
 
 Message = Mapping[str, Any]
 
+_content = attrgetter("content")
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 #: How the metadata begins that the frameworks add themselves, and the tags.
 _INTERNAL = ("ls_", "lc_", "langgraph_", "checkpoint", "__", "assistant_id", "graph_id", "run_id", "task_id")
@@ -44,16 +46,17 @@ def to_message(message: Any) -> Message:
     """A LangChain message (or a prompt's text) in the common form: without ids, which differ in every run."""
     if not isinstance(message, BaseMessage):
         return message if isinstance(message, Mapping) else {"role": "user", "content": message}
+    fields = vars(message)  # of a pydantic model: asking it for a field that it has not costs microseconds
     role = _ROLES.get(message.type, message.type)
     common: dict[str, Any] = {"role": role, "content": content_of(message.content)}
-    if calls := getattr(message, "tool_calls", None):
+    if calls := fields.get("tool_calls"):
         common["tool_calls"] = [
             {"id": call.get("id"), "name": call.get("name"), "arguments": call.get("args")} for call in calls
         ]
     for field in ("tool_call_id", "name"):
-        if value := getattr(message, field, None):
+        if value := fields.get(field):
             common[field] = value
-    if getattr(message, "status", None) == "error":
+    if fields.get("status") == "error":
         common["status"] = "error"
     return common
 
@@ -65,7 +68,7 @@ def request_of(messages: Sequence[Any], event: Mapping[str, Any]) -> dict[str, A
     """Model, provider, parameters, tools and step name of a call about to be made."""
     metadata, invocation = event.get("metadata") or {}, event.get("invocation_params") or {}
     prompts = event.get("batch_size") or 1
-    contents = [getattr(message, "content", None) for message in messages]
+    contents = [content for content in map(_content, messages) if type(content) is list]
     beside = {
         "temperature": metadata.get("ls_temperature"),
         "max_tokens": metadata.get("ls_max_tokens"),

@@ -20,23 +20,19 @@ from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
 _WIDEST = 2**63 - 1
 
 
-Getter = Callable[[Any], Any]
+Convert = Callable[[Any], Any]
 
-#: Fields that are not a column of their own name and value: what they become.
-_COLUMNS_OF_FIELD: dict[str, dict[str, Getter]] = {
-    "prompt": {"prompt_id": lambda call: call.prompt.id if call.prompt else None},
-    "tools": {"tools_id": lambda call: call.tools.id if call.tools else None},
-    "arguments": {
-        "arguments": lambda call: call.arguments.json if call.arguments else None,
-        "arguments_hash": lambda call: call.arguments.id if call.arguments else None,
-    },
-    "result": {
-        "result": lambda call: call.result.text if call.result else None,
-        "result_bytes": lambda call: call.result.size if call.result else None,
-    },
+#: Fields whose column has another name, and what is in it.
+_RENAMED: dict[str, tuple[str, Convert]] = {
+    "prompt": ("prompt_id", lambda prompt: prompt and prompt.id),
+    "tools": ("tools_id", lambda tools: tools and tools.id),
 }
-_OUTPUT_OF_CALL: dict[str, Getter] = {
-    "output_id": lambda call: call.output.id if call.output else None,
+_OUTPUT_OF_CALL: tuple[str, Convert] = ("output_id", lambda output: output and output.id)
+_ARGUMENTS: tuple[str, Convert] = ("arguments", lambda arguments: arguments and arguments.json)
+#: What else there is to say of a field: a second column.
+_SECOND: dict[str, tuple[str, Convert]] = {
+    "arguments": ("arguments_hash", lambda arguments: arguments and arguments.id),
+    "result": ("result_bytes", lambda result: result and result.size),
 }
 #: A run resumed in another process does not know the texts that the file has: they stay.
 _KEPT = frozenset({"input", "output", "reasoning"})
@@ -51,46 +47,62 @@ class Statement(NamedTuple):
 
 
 def _statement(kind: type[Any]) -> Statement:
-    getters = _getters(kind)
-    key = ("run_id", "id") if "run_id" in getters else ("id",)
+    fields = kind.__struct_fields__
+    own = {name: _column(kind, name) for name in fields}
+    second = [(fields.index(name), *_SECOND[name]) for name in fields if name in _SECOND]
+    columns = (*(name for name, _ in own.values()), *(name for _, name, _ in second))
+    converts = [(place, convert) for place, (_, convert) in enumerate(own.values()) if convert]
+    # A run is its own trace: its id says it.
+    dropped = fields.index("run_id") if kind is Run else None
+
+    def row(span: Any) -> tuple[Any, ...]:
+        raw = msgspec.structs.astuple(span)
+        values = list(raw)
+        for place, convert in converts:
+            values[place] = convert(raw[place])
+        values += [convert(raw[place]) for place, _, convert in second]
+        if dropped is not None:
+            del values[dropped]
+        return tuple([value if value is None else _plain(value) for value in values])
+
+    if dropped is not None:
+        columns = columns[:dropped] + columns[dropped + 1 :]
+    return Statement(columns, _upsert(kind.table, columns), row)
+
+
+def _column(kind: type[Any], field: str) -> tuple[str, Convert | None]:
+    """The name of a field's column, and what becomes of its value, if that is not `_plain`."""
+    if field == "output" and kind is LLMCall:
+        return _OUTPUT_OF_CALL
+    if field == "arguments":
+        return _ARGUMENTS
+    return _RENAMED.get(field) or (field, None)
+
+
+def _upsert(table: str, columns: tuple[str, ...]) -> str:
+    key = ("run_id", "id") if "run_id" in columns else ("id",)
     updates = ", ".join(
         f"{name} = coalesce(excluded.{name}, {name})" if name in _KEPT else f"{name} = excluded.{name}"
-        for name in getters
+        for name in columns
         if name not in key
     )
-    sql = (
-        f"insert into {kind.table} ({', '.join(getters)}) values ({', '.join('?' * len(getters))})"
+    return (
+        f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
         f" on conflict ({', '.join(key)}) do update set {updates}"
     )
-    read = list(getters.values())
-    return Statement(tuple(getters), sql, lambda span: tuple(_plain(get(span)) for get in read))
-
-
-def _getters(kind: type[Any]) -> dict[str, Getter]:
-    """The columns of a kind of span, and how each is read."""
-    getters: dict[str, Getter] = {}
-    for name in kind.__struct_fields__:
-        if name == "output" and kind is LLMCall:
-            getters |= _OUTPUT_OF_CALL
-        else:
-            getters |= _COLUMNS_OF_FIELD.get(name) or {name: _field(name)}
-    if kind is Run:
-        del getters["run_id"]  # a run is its own trace: its id says it
-    return getters
-
-
-def _field(name: str) -> Callable[[Any], Any]:
-    def get(span: Any) -> Any:
-        return getattr(span, name)
-
-    return get
 
 
 def _plain(value: Any) -> Any:
+    """A value as SQLite takes it."""
+    kind = type(value)
+    if kind is str and value.isascii():
+        return value
+    if kind is int and -_WIDEST <= value <= _WIDEST:
+        return value
     if value is None or isinstance(value, float):
         return value
     if isinstance(value, str):
-        return value if value.isascii() else snapshot(value)  # SQLite refuses lone surrogates
+        return snapshot(value)  # SQLite refuses lone surrogates
     if isinstance(value, int):
         return max(-_WIDEST, min(int(value), _WIDEST))
     if isinstance(value, Payload):
