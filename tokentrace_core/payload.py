@@ -45,10 +45,12 @@ class Payload:
     hold the redacted form. Threads may read at once.
     """
 
-    __slots__ = ("_id", "_json", "_measure", "_read", "_size", "_value", "truncated")
+    __slots__ = ("_id", "_json", "_measure", "_read", "_size", "_value", "held", "truncated")
 
     truncated: bool
     """Whether anything was left out."""
+    held: int
+    """Characters kept in memory, about."""
 
     def __init__(
         self, value: Any, redactor: Redactor, *, limits: Limits = DEFAULT, max_text: int | None = None
@@ -58,6 +60,7 @@ class Payload:
         walk = Walk(limits)
         raw = walk.whole(value)
         self.truncated = walk.truncated
+        self.held = walk.held
         self._size = utf8_size(value) if type(value) is str else None
         self._value: JSON = None
         self._json: str | None = None
@@ -119,6 +122,7 @@ class Payload:
 def _restored(value: JSON, size: int, truncated: bool) -> Payload:
     payload = Payload.__new__(Payload)
     payload._value, payload._size, payload.truncated = value, size, truncated
+    payload.held = size
     payload._id = payload._json = payload._read = payload._measure = None
     return payload
 

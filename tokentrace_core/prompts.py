@@ -26,7 +26,7 @@ _REMEMBERED_MESSAGES = 20_000
 class Prompt:
     """A path in the tree: `parent` and one more message."""
 
-    __slots__ = ("_id", "_size", "depth", "message", "parent")
+    __slots__ = ("_id", "_size", "_weighed", "depth", "message", "parent")
 
     def __init__(self, parent: Prompt | None, message: Payload) -> None:
         self.parent = parent
@@ -34,6 +34,7 @@ class Prompt:
         self.depth: int = parent.depth + 1 if parent else 1
         self._id: str | None = None
         self._size: int | None = None
+        self._weighed = False
 
     @property
     def id(self) -> str:
@@ -57,6 +58,16 @@ class Prompt:
         for node in reversed(new):
             node._size = size = size + node.message.size
         return size
+
+    def not_yet_weighed(self) -> int:
+        """Characters held by this path, less what was told for a path that begins like it."""
+        held = 0
+        node: Prompt | None = self
+        while node is not None and not node._weighed:
+            node._weighed = True
+            held += node.message.held
+            node = node.parent
+        return held
 
     def messages(self) -> list[Any]:
         """The redacted messages, first to last."""

@@ -19,7 +19,7 @@ AskList = Callable[[Usage], Decimal]
 
 #: Rates are whole numbers of 10⁻²⁴ dollars: finer than the finest price there is.
 _DIGITS = 24
-_PER_NANO = 10 ** (_DIGITS - 9)
+_PER_NANO: int = 10 ** (_DIGITS - 9)
 
 
 class Rates(NamedTuple):
@@ -36,9 +36,9 @@ class Rates(NamedTuple):
 
     def nano(self, usage: Usage) -> int:
         """The price of a usage in nano-dollars, half to even."""
-        whole, rest = divmod(self._exact(usage), _PER_NANO)
-        odd = whole % 2
-        return whole + (2 * rest + odd > _PER_NANO)
+        exact = self._exact(usage)
+        whole, rest = exact // _PER_NANO, exact % _PER_NANO
+        return whole + (2 * rest + whole % 2 > _PER_NANO)
 
     def _exact(self, usage: Usage) -> int:
         return (

@@ -45,6 +45,8 @@ __all__ = [
 
 #: Characters kept beyond the limit of a long string, for whoever redacts it before the final cut.
 OVERLAP = 512
+#: What a value takes in memory beside its text, in characters.
+_PER_VALUE = 32
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -99,6 +101,11 @@ class Walk:
         self.open: set[int] = set()
         self.cut = False
         self.truncated = False
+
+    @property
+    def held(self) -> int:
+        """Characters that the copy keeps, with some for each value."""
+        return self.limits.total_text - self.chars + _PER_VALUE * (self.limits.nodes - self.nodes)
 
     def whole(self, value: Any) -> JSON:
         try:

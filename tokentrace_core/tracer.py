@@ -31,6 +31,7 @@ from tokentrace_core.redact import Redactor
 from tokentrace_core.shield import shielded
 from tokentrace_core.store.process_end import at_process_end
 from tokentrace_core.store.shared import open_writer, release_writer
+from tokentrace_core.store.trace_file import Durability
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,7 +49,8 @@ class Tracer:
     """Records runs into one SQLite file and stops them at their budget.
 
     `path`: the file; by default `TOKENTRACE_DB` or ./traces.db. `budget`: limits for each run. `project`,
-    `environment`: written on every run. `result_chars`: how much of a tool's result is kept.
+    `environment`: written on every run. `result_chars`: how much of a tool's result is kept. `durability`: "normal"
+    survives whatever happens to the process; "full" (each batch is synced to the disk) a power cut, too.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Tracer:
         project: str | None = None,
         environment: str | None = None,
         result_chars: int = 2_000,
+        durability: Durability = "normal",
     ) -> None:
         self.path = Path(path) if path is not None else default_path()
         self.recorder = Recorder(
@@ -73,7 +76,7 @@ class Tracer:
         )
         # The price tables take a quarter of a second to load: here, and not in the agent's first call.
         shielded(self.recorder.prices.warm)()
-        self._writer = open_writer(self.path)
+        self._writer = open_writer(self.path, durability)
         self.recorder.use_recall(self._writer.recall)
         self._closed = False
         self._receivers = [

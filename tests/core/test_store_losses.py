@@ -143,7 +143,7 @@ def test_a_record_after_a_closing_that_failed_starts_no_second_thread(
     assert tracer.close(0.1) is False
     thread = tracer._writer._thread
     assert thread is not None
-    tracer._writer.put(next(iter(tracer._writer._in_hand.values())))
+    tracer._writer.put(tracer._writer._in_hand[0])
     assert tracer._writer._thread is thread
     other.rollback()
     thread.join(10)
@@ -161,8 +161,8 @@ def test_a_full_disk_loses_what_does_not_fit_and_no_more_and_no_less(
 ) -> None:
     pages = 2**30
 
-    def prepare(path: Path, prepared: Callable[[Path], Any] = trace_file._prepared) -> Any:
-        database = prepared(path)
+    def prepare(path: Path, durability: Any, prepared: Callable[..., Any] = trace_file._prepared) -> Any:
+        database = prepared(path, durability)
         database.execute(f"pragma max_page_count = {pages}")
         return database
 
@@ -170,7 +170,7 @@ def test_a_full_disk_loses_what_does_not_fit_and_no_more_and_no_less(
     tracer = Tracer(db)
     record(tracer, 5)
     assert tracer.flush(10)
-    pages = 60
+    pages = 110
     tracer._writer._file.close()
     across = tracer.run("across the trouble")
     across.begin()

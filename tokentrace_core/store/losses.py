@@ -1,7 +1,8 @@
 """What could not be stored: counted by reason, and said in the log.
 
 A span is lost while its last state is not in the file. It counts once, however often it was tried, and no longer
-when it is written after all: spans that ended = spans stored + losses.
+when it is written after all: spans that ended = spans stored + losses. The counts go into the file, too, as soon as
+it can be written, so that whoever reads it knows what is not in it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
 
 log = logging.getLogger("tokentrace")
 
@@ -31,6 +36,7 @@ class Losses:
         self._reasons: OrderedDict[Key, str] = OrderedDict()
         self._counts: Counter[str] = Counter()
         self._said_at: dict[str, float] = {}
+        self._written: dict[str, int] = {}
         self._said = 0
         """How many the last message owned up to."""
 
@@ -55,6 +61,17 @@ class Losses:
             with self._lock:
                 for span in spans:
                     self._drop(_key(span))
+
+    def write(self, connection: sqlite3.Connection, writer_id: str) -> None:
+        """Bring the file's own account up to date."""
+        if not self._counts:
+            return
+        with self._lock:
+            counts = dict(self._counts)
+        if counts != self._written:
+            rows = [(writer_id, reason, count, time.time_ns() // 1_000) for reason, count in counts.items()]
+            connection.executemany("insert or replace into losses values (?, ?, ?, ?)", rows)
+            self._written = counts
 
     def _drop(self, key: Key) -> None:
         before = self._reasons.pop(key, None)

@@ -166,12 +166,12 @@ class Reader:
 
     def last_row(self, table: str) -> int:
         """Where a table ends now: the place to follow it from."""
-        return int(next(self.query(f"select coalesce(max(rowid), 0) as last from {table}"))["last"])
+        return int(next(self.query(f"select coalesce(max(rowid), 0) as last from main.{table}"))["last"])
 
     def open_rows(self, table: str) -> dict[int, str]:
         """Rows that can still change, with their status."""
         open_now = self.query(
-            f"select rowid as row, status from {table} where status in ('running', 'waiting')"
+            f"select rowid as row, status from main.{table} where status in ('running', 'waiting')"
         )
         return {found["row"]: found["status"] for found in open_now}
 
@@ -183,8 +183,8 @@ class Reader:
         """
         return list(
             self.query(
-                f"select rowid as row, * from {table} where rowid > ? or rowid in (select value from json_each(?))"
-                " order by rowid",
+                f"select t.rowid as row, {_as_of_now(self._database, table)} from main.{table} t"
+                " where t.rowid > ? or t.rowid in (select value from json_each(?)) order by t.rowid",
                 [last, json.dumps(list(watched))],
             )
         )
@@ -280,10 +280,32 @@ def _connected(path: Path, options: str) -> Database:
     database = Database(sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=5.0))
     try:
         _check(path, database)
+        _read_the_dead_as_interrupted(database)
     except (StoreError, sqlite3.Error):
         database.close()
         raise
     return database
+
+
+def _read_the_dead_as_interrupted(database: Database) -> None:
+    """From here on what runs in a process that was killed reads `interrupted`, in every query of this connection.
+
+    Temporary views stand in for the tables: until a writer opens the file, nobody may change the rows.
+    """
+    if not database.table("writers").exists():  # a file of an earlier version
+        return
+    for table in ("runs", "steps", "llm_calls", "tool_calls"):
+        database.execute(
+            f"create temp view {table} as select {_as_of_now(database, table)} from main.{table} t"
+        )
+
+
+def _as_of_now(database: Database, table: str) -> str:
+    """SQL: the columns of a table (t), with the status that its rows have by now."""
+    names = [column.name for column in database.table(table).columns]
+    return ", ".join(
+        f"{schema.status_now(table)} as status" if name == "status" else f"t.{name}" for name in names
+    )
 
 
 def _check(path: Path, database: Database) -> None:

@@ -10,10 +10,13 @@ A migration that has been released is never changed; the next one is added below
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
+
+from tokentrace_core.store.lease import dead
 
 migrations = Migrations("tokentrace")
 
@@ -152,43 +155,46 @@ _INPUT_TOKENS = (
     " + coalesce({0}cache_write_5m_tokens, 0) + coalesce({0}cache_write_1h_tokens, 0)"
 )
 
-_VIEWS = {
-    # One row per model call with all that a report groups by. Refused calls are not in it: nothing was sent.
-    "calls": f"""
-        select c.id, c.run_id, c.step_id, r.session_id, r.user_id, r.project, r.name as run_name,
-               r.status as run_status, r.framework, r.task_type, r.agent_version, r.environment, s.agent, s.name as step_name,
-               s.number as step_number, c.kind, c.provider, coalesce(c.model, c.model_answered) as model,
-               c.model_answered, c.status, c.error_type, {_INPUT_TOKENS.format("c.")} as input_tokens,
-               coalesce(c.cache_read_tokens, 0) as cached_tokens,
-               coalesce(c.output_tokens, 0) as output_tokens,
-               coalesce(c.reasoning_tokens, 0) as reasoning_tokens, c.usage_source,
-               c.cost_nano_usd, c.cost_nano_usd / 1e9 as cost_usd, c.cost_status, c.stop_reason,
-               c.first_token_ms, (c.ended_at - c.started_at) / 1000.0 as latency_ms, c.started_at,
-               strftime('%Y-%m-%dT%H:%M:%SZ', c.started_at / 1000000, 'unixepoch') as started,
-               date(c.started_at / 1000000, 'unixepoch') as day
-        from llm_calls c
-        join runs r on r.id = c.run_id
-        left join steps s on s.run_id = c.run_id and s.id = c.step_id
-        where c.status != 'refused'
-    """,
-    # One row per run. The totals are brought up to date with every call, so a killed run has its own.
-    "run_costs": """
-        select id, name, framework, session_id, user_id, project, task_type, agent_version, environment,
-               status, error_type, strftime('%Y-%m-%dT%H:%M:%SZ', started_at / 1000000, 'unixepoch') as started,
-               date(started_at / 1000000, 'unixepoch') as day,
-               (ended_at - started_at) / 1000.0 - waiting_ms as duration_ms, waiting_ms,
-               steps, llm_calls, tool_calls, refused_calls, input_tokens, cached_tokens, output_tokens,
-               cost_nano_usd, cost_nano_usd / 1e9 as cost_usd, unpriced_calls, unpriced_tokens,
-               estimated_calls
-        from runs
-    """,
-    "tool_usage": """
-        select t.name, t.kind, count(*) as calls, sum(t.status = 'failure') as failures,
-               avg((t.ended_at - t.started_at) / 1000.0) as mean_ms, sum(t.result_bytes) as result_bytes,
-               count(distinct t.run_id) as runs
-        from tool_calls t group by t.name, t.kind
-    """,
-}
+
+def _views(status: Callable[[str], str]) -> dict[str, str]:
+    """SQL of each view. `status` gives that of a run's status, by the name of its row."""
+    return {
+        # One row per model call with all that a report groups by. Refused calls are not in it: nothing was sent.
+        "calls": f"""
+            select c.id, c.run_id, c.step_id, r.session_id, r.user_id, r.project, r.name as run_name,
+                   {status("r")} as run_status, r.framework, r.task_type, r.agent_version, r.environment, s.agent, s.name as step_name,
+                   s.number as step_number, c.kind, c.provider, coalesce(c.model, c.model_answered) as model,
+                   c.model_answered, c.status, c.error_type, {_INPUT_TOKENS.format("c.")} as input_tokens,
+                   coalesce(c.cache_read_tokens, 0) as cached_tokens,
+                   coalesce(c.output_tokens, 0) as output_tokens,
+                   coalesce(c.reasoning_tokens, 0) as reasoning_tokens, c.usage_source,
+                   c.cost_nano_usd, c.cost_nano_usd / 1e9 as cost_usd, c.cost_status, c.stop_reason,
+                   c.first_token_ms, (c.ended_at - c.started_at) / 1000.0 as latency_ms, c.started_at,
+                   strftime('%Y-%m-%dT%H:%M:%SZ', c.started_at / 1000000, 'unixepoch') as started,
+                   date(c.started_at / 1000000, 'unixepoch') as day
+            from llm_calls c
+            join runs r on r.id = c.run_id
+            left join steps s on s.run_id = c.run_id and s.id = c.step_id
+            where c.status != 'refused'
+        """,
+        # One row per run. The totals are brought up to date with every call, so a killed run has its own.
+        "run_costs": f"""
+            select id, name, framework, session_id, user_id, project, task_type, agent_version, environment,
+                   {status("runs")} as status, error_type, strftime('%Y-%m-%dT%H:%M:%SZ', started_at / 1000000, 'unixepoch') as started,
+                   date(started_at / 1000000, 'unixepoch') as day,
+                   (ended_at - started_at) / 1000.0 - waiting_ms as duration_ms, waiting_ms,
+                   steps, llm_calls, tool_calls, refused_calls, input_tokens, cached_tokens, output_tokens,
+                   cost_nano_usd, cost_nano_usd / 1e9 as cost_usd, unpriced_calls, unpriced_tokens,
+                   estimated_calls
+            from runs
+        """,
+        "tool_usage": """
+            select t.name, t.kind, count(*) as calls, sum(t.status = 'failure') as failures,
+                   avg((t.ended_at - t.started_at) / 1000.0) as mean_ms, sum(t.result_bytes) as result_bytes,
+                   count(distinct t.run_id) as runs
+            from tool_calls t group by t.name, t.kind
+        """,
+    }
 
 
 @migrations()
@@ -202,8 +208,35 @@ def m001_the_trace(db: Database) -> None:
     )
     for table, columns_of_index in _INDEXES:
         db.table(table).create_index(columns_of_index)
-    for name, sql in _VIEWS.items():
+    for name, sql in _views(lambda run: f"{run}.status").items():
         db.create_view(name, sql)
+
+
+@migrations()
+def m002_who_is_alive(db: Database) -> None:
+    db.create_table(
+        "writers",
+        {"id": str, "pid": int, "host": str, "started_at": int, "beat_at": int, "ended_at": int},
+        pk="id",
+    )
+    db.create_table(
+        "losses",
+        {"writer_id": str, "reason": str, "records": int, "at": int},
+        pk=("writer_id", "reason"),
+    )
+    db.table("runs").add_column("writer_id", str)
+    db.execute("create index idx_runs_running on runs (writer_id) where status = 'running'")
+    for name, sql in _views(lambda run: status_now("runs", run)).items():
+        db.create_view(name, sql, replace=True)
+
+
+def status_now(table: str, row: str = "t") -> str:
+    """SQL: the status of a row by now. What runs in a process that is dead was interrupted, whatever the row says."""
+    gone = dead(f"{row}.writer_id")
+    if table != "runs":
+        run = f"r.id = {row}.run_id and r.status = 'running' and {dead('r.writer_id')}"
+        gone = f"exists (select 1 from main.runs r where {run})"
+    return f"case when {row}.status = 'running' and {gone} then 'interrupted' else {row}.status end"
 
 
 def unknown_migrations(db: Database) -> list[str]:

@@ -13,6 +13,7 @@ import weakref
 from pathlib import Path
 
 from tokentrace_core.store.process_end import at_process_end, mind_multiprocessing
+from tokentrace_core.store.trace_file import Durability
 from tokentrace_core.store.writer import Writer
 
 EXIT_S = 2.0
@@ -23,12 +24,12 @@ _by_path: dict[Path, tuple[Writer, int]] = {}
 _registry = threading.Lock()
 
 
-def open_writer(path: str | os.PathLike[str]) -> Writer:
-    """The process's writer for a file; give it back with `release_writer`."""
+def open_writer(path: str | os.PathLike[str], durability: Durability = "normal") -> Writer:
+    """The process's writer for a file; give it back with `release_writer`. The first one to ask says how durable."""
     resolved = _resolved(Path(path))
     with _registry:
         writer, users = _by_path.get(resolved, (None, 0))
-        writer = writer or Writer(resolved)
+        writer = writer or Writer(resolved, durability)
         _writers.add(writer)
         _by_path[resolved] = (writer, users + 1)
     writer.start()

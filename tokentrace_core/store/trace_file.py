@@ -1,17 +1,20 @@
 """The writer's hold on its file: one connection, reopened when the path leads to another file than before.
 
 Who deletes or replaces a trace that is being written would otherwise get a writer that fills a file nobody can
-find. What was in the old file is gone; what comes goes where the path leads now.
+find. What was in the old file is gone; what comes goes where the path leads now. A file that is damaged is moved
+aside, whole, and a new one begun: nobody's traces are thrown away to repair them.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -22,14 +25,26 @@ _KNOWN_IDS = 8_192
 #: Short, so that a fork, and an exit, need not wait long for a locked file; the writer tries again.
 _LOCKED_S = 0.5
 
+#: Rows are small or about 2 KB: on pages of the usual 4 KB, half of a file would be air.
+_PAGE_BYTES = 2_048
+
 Identity = tuple[int, int]
+#: "normal": survives whatever happens to the process; a power cut may cost the last moments. "full": not even those.
+Durability = Literal["normal", "full"]
 
 
 class TraceFile:
     """One file, open or not, and which contents (by their hash) it is known to have."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_open: Callable[[sqlite3.Connection], None] = lambda _: None,
+        durability: Durability = "normal",
+    ) -> None:
         self._path = path
+        self._on_open = on_open
+        self._durability = durability
         self._database: Database | None = None
         self._identities: dict[str, Identity | None] = {}
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -48,7 +63,10 @@ class TraceFile:
             if not path.exists():
                 path.touch(mode=0o600)
             file = _identity(path)
-            self._database = _prepared(path)
+            database = _prepared(path, self._durability)
+            with database.atomic():
+                self._on_open(database.conn)
+            self._database = database
             self._identities = {"": file} | {end: _identity(_beside(path, end)) for end in ("-wal", "-shm")}
         return self._database
 
@@ -61,6 +79,27 @@ class TraceFile:
                 database.close()
             except sqlite3.Error:
                 log.debug("tokentrace: the file did not close cleanly", exc_info=True)
+
+    @property
+    def is_open(self) -> bool:
+        return self._database is not None
+
+    def move_aside(self, why: Exception) -> bool:
+        """Keep a damaged file under another name, with its log. False if that cannot be done."""
+        path = self._path.expanduser()
+        self.close()
+        self._identities = {}
+        kept = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+        try:
+            if kept.exists():  # moved a moment ago, and damaged again: this will not end well
+                return False
+            for end in ("-shm", "-wal", ""):
+                if _beside(path, end).exists():
+                    _beside(path, end).rename(_beside(kept, end))
+        except OSError:
+            return False
+        log.error("tokentrace: %s is damaged (%s); it is kept as %s, and a new one is begun", path, why, kept)
+        return True
 
     def knows(self, content: str) -> bool:
         return content in self._known
@@ -100,7 +139,14 @@ def _identity(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _prepared(path: Path) -> Database:
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite says that the file is not what it wrote."""
+    return isinstance(error, sqlite3.DatabaseError) and any(
+        sign in str(error) for sign in ("malformed", "not a database")
+    )
+
+
+def _prepared(path: Path, durability: Durability) -> Database:
     """The file, with our tables in it."""
     # Imported on the writer's thread: sqlite-utils is most of what `import tokentrace_core` would cost.
     from sqlite_utils import Database
@@ -108,11 +154,15 @@ def _prepared(path: Path) -> Database:
     from tokentrace_core.store import schema
 
     connection = sqlite3.connect(path, timeout=_LOCKED_S, check_same_thread=False)
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = normal")
-    database = Database(connection)
-    if newer := schema.unknown_migrations(database):
+    try:
+        connection.execute(f"pragma page_size = {_PAGE_BYTES}")  # of a new file; an old one keeps its own
+        connection.execute("pragma journal_mode = wal")
+        connection.execute(f"pragma synchronous = {durability}")
+        database = Database(connection)
+        if newer := schema.unknown_migrations(database):
+            raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")
+        schema.migrations.apply(database)
+    except BaseException:
         connection.close()
-        raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")
-    schema.migrations.apply(database)
+        raise
     return database

@@ -2,10 +2,10 @@
 
 Spans are handed over as they are, several times in their life (start, end); the row is made when its batch is
 written, so it is always the latest state, and a span that began and ended within one batch is one write. The
-agent's thread only puts a reference into a queue. Hashing, redacting and encoding happen here.
+agent's thread only puts a reference into a line. Hashing, redacting and encoding happen here.
 
-Trouble with the file never reaches the agent: a locked file is tried again, anything else costs the batch,
-which is counted by reason and said in the log.
+Trouble with the file never reaches the agent: a locked file is tried again, a damaged one is moved aside, anything
+else costs the batch, which is counted by reason, said in the log, and stored when the file can be written again.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
-from tokentrace_core.spans import LLMCall, Run, Session
+from tokentrace_core.spans import LLMCall, Run
+from tokentrace_core.store.lease import Lease
 from tokentrace_core.store.losses import Losses
 from tokentrace_core.store.rows import (
     INSERT_MESSAGE,
@@ -32,26 +31,17 @@ from tokentrace_core.store.rows import (
     prompt_row,
     waiting_run,
 )
-from tokentrace_core.store.trace_file import TraceFile
+from tokentrace_core.store.trace_file import Durability, TraceFile, is_damage
+from tokentrace_core.store.waiting_line import Flush, WaitingLine
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 log = logging.getLogger("tokentrace")
 
-_BATCH = 500
-_BATCH_S = 0.2
-_QUEUE_LIMIT = 100_000
 #: How long one batch is tried on a locked file, and the longest pause in between.
 _LOCKED_PATIENCE_S = 120.0
 _LOCKED_PAUSE_S = 0.5
-
-
-class _Flush:
-    """A note in the queue: everything before it is to be written."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
 
 
 class Writer:
@@ -59,8 +49,9 @@ class Writer:
 
     _thread: threading.Thread | None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, durability: Durability = "normal") -> None:
         self.path = path
+        self.durability: Durability = durability
         self.begin_afresh()
 
     @property
@@ -69,19 +60,18 @@ class Writer:
 
     def put(self, span: object) -> None:
         """Hand over a span that began, changed or ended. Never blocks."""
-        if self._queue.qsize() > _QUEUE_LIMIT and not isinstance(span, Run | Session):
+        if not self._line.put(span):
             self._lose("queue full", [span])
             return
-        self._queue.put(span)
         if self._thread is None:
             self.start()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was handed over is written. False if that took longer than `timeout` seconds."""
-        if self._thread is None and self._queue.empty():
+        if self._thread is None and not self._line:
             return True
-        note = _Flush()
-        self._queue.put(note)
+        note = Flush()
+        self._line.ask(note)
         self.start()
         return note.done.wait(timeout)
 
@@ -125,15 +115,16 @@ class Writer:
     def begin_afresh(self) -> object:
         """Have a thread, a queue and a connection of one's own; gives back the connection that was there."""
         before = getattr(self, "_file", None)
-        self._queue: SimpleQueue[object] = SimpleQueue()
-        self._in_hand: dict[int, object] = {}
+        self._line = WaitingLine()
+        self._in_hand: list[object] = []
         self._thread = None
         self._closing = False
         self._handover = threading.Lock()
         """Held while the thread begins or ends, and while what waits is counted."""
         self._busy = threading.Lock()
         """Held while a fork would leave the child half a transaction or half an import."""
-        self._file = TraceFile(self.path)
+        self._lease = Lease()
+        self._file = TraceFile(self.path, self._lease.take, self.durability)
         self._losses = Losses(self.path)
         self._trouble: str | None = None
         return before
@@ -151,62 +142,49 @@ class Writer:
     def _work(self) -> None:
         self._attempt(lambda _: None)
         while True:
-            spans, notes = self._next_batch()
-            if spans:
-                try:
-                    self._store(spans)
-                except Exception:  # the thread must live, or a flush would wait for ever
-                    log.exception("tokentrace: a batch could not be written")
-                    self._lose("internal error", spans)
+            self._in_hand, notes = self._line.take(self._lease.due_in)
+            try:
+                self._store(self._in_hand)
+            except Exception:  # the thread must live, or a flush would wait for ever
+                log.exception("tokentrace: a batch could not be written")
+                self._lose("internal error", self._in_hand)
             for note in notes:
                 note.done.set()
             if self._closing and self._may_end():
-                with self._busy:
-                    self._file.close()
+                self._let_go()
                 return
 
     def _may_end(self) -> bool:
         """Be the thread no longer, unless something came. `put` puts and then looks for a thread: the other way round."""
         with self._handover:
             self._thread = None
-            if self._queue.empty():
+            if not self._line:
                 return True
             self._thread = threading.current_thread()
             return False
 
-    def _next_batch(self) -> tuple[list[object], list[_Flush]]:
-        """What has come within the batch time; at once if someone waits for it or a run has begun."""
-        spans = self._in_hand = {}
-        notes: list[_Flush] = []
-        until = None
-        while len(spans) < _BATCH:
-            try:
-                wait = None if until is None else max(until - time.monotonic(), 0)
-                item = self._queue.get(timeout=wait) if wait is None or wait else self._queue.get_nowait()
-            except Empty:
-                break
-            until = until or time.monotonic() + _BATCH_S
-            if isinstance(item, _Flush):
-                notes.append(item)
-                until = 1e-9
-            else:
-                spans[id(item)] = item
-                if isinstance(item, Run):
-                    until = 1e-9
-        return list(spans.values()), notes
+    def _let_go(self) -> None:
+        """The last words, if the file will hear them at once."""
+        if self._file.is_open:
+            self._attempt(lambda database: self._lease.end(database.conn), patience_s=0.0)
+        with self._busy:
+            self._file.close()
 
     def _store(self, spans: list[object]) -> None:
         unfit: list[object] = []
 
         def write(database: Database) -> None:
-            unfit[:] = [span for span in spans if not self._write_span(database.conn, span)]
+            connection = database.conn
+            unfit[:] = [span for span in spans if not self._write_span(connection, span)]
+            self._lease.renew(connection)
+            self._losses.write(connection, self._lease.id)
 
         failure = self._attempt(write)
         with self._handover:
-            self._in_hand = {}
+            self._in_hand = []
             if failure is None:
                 self._losses.uncount(spans)
-        if failure is not None:
+        if failure is not None and spans:
             self._lose(failure, spans)
         elif unfit:
             self._lose("not encodable", unfit)
@@ -218,6 +196,8 @@ class Writer:
             if isinstance(span, LLMCall):
                 self._write_texts(connection, span)
             connection.execute(statement.sql, statement.row(span))
+            if isinstance(span, Run):
+                self._lease.note(connection, span)
         except sqlite3.Error:
             raise
         except Exception:
@@ -246,9 +226,11 @@ class Writer:
 
     # ── the file ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _attempt(self, write: Callable[[Database], None]) -> str | None:
+    def _attempt(
+        self, write: Callable[[Database], None], patience_s: float = _LOCKED_PATIENCE_S
+    ) -> str | None:
         """Run one write transaction, again while the file is locked. Why it was given up; None if it is written."""
-        patience = time.monotonic() + _LOCKED_PATIENCE_S
+        patience = time.monotonic() + patience_s
         pause = 0.05
         while True:
             with self._busy:
@@ -261,11 +243,15 @@ class Writer:
                 except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
                     self._trouble = f"{type(error).__name__}: {error}"
                     self._file.forget()
-                    if not _is_locked(error) or time.monotonic() > patience:
+                    if not self._may_be_over(error) or time.monotonic() > patience:
                         self._file.close()
                         return self._trouble
             time.sleep(pause)
             pause = min(pause * 2, _LOCKED_PAUSE_S)
+
+    def _may_be_over(self, error: Exception) -> bool:
+        """Whether it is worth trying again: a lock is let go of, and a damaged file has made room for a new one."""
+        return _is_locked(error) or (is_damage(error) and self._file.move_aside(error))
 
     # ── what is lost ─────────────────────────────────────────────────────────────────────────────────
 
@@ -274,16 +260,10 @@ class Writer:
         self._losses.say(reason)
 
     def _count_what_waits(self) -> None:
-        """The batch in hand and the queue, which is taken out and put back: the thread may still get to it."""
+        """The batch in hand and the line, which stay: the thread may still get to them."""
         with self._handover:
-            waiting: list[object] = []
-            with suppress(Empty):
-                for _ in range(self._queue.qsize()):
-                    waiting.append(self._queue.get_nowait())
-            for item in waiting:
-                self._queue.put(item)
-            spans = [*self._in_hand.values(), *(item for item in waiting if not isinstance(item, _Flush))]
-            self._losses.count(self._trouble or "not written in time", spans)
+            waiting = [*self._in_hand, *self._line.waiting()]
+            self._losses.count(self._trouble or "not written in time", waiting)
 
 
 def _is_locked(error: Exception) -> bool:
