@@ -214,15 +214,13 @@ def m001_the_trace(db: Database) -> None:
 
 @migrations()
 def m002_who_is_alive(db: Database) -> None:
-    db.create_table(
-        "writers",
-        {"id": str, "pid": int, "host": str, "started_at": int, "beat_at": int, "ended_at": int},
-        pk="id",
+    db.execute(
+        "create table writers (id text primary key, pid integer, host text, started_at integer, beat_at integer,"
+        " ended_at integer) without rowid"
     )
-    db.create_table(
-        "losses",
-        {"writer_id": str, "reason": str, "records": int, "at": int},
-        pk=("writer_id", "reason"),
+    db.execute(
+        "create table losses (writer_id text, reason text, records integer, at integer,"
+        " primary key (writer_id, reason)) without rowid"
     )
     db.table("runs").add_column("writer_id", str)
     db.execute("create index idx_runs_running on runs (writer_id) where status = 'running'")
