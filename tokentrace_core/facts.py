@@ -15,23 +15,25 @@ _USER = "user_id"
 _COLUMNS = ("task_type", "agent_version", "environment")
 
 #: Request parameters that are kept: they change what a model answers, or what that costs.
-_PARAMETERS = (
-    "temperature",
-    "max_tokens",
-    "top_p",
-    "top_k",
-    "seed",
-    "stop",
-    "stream",
-    "n",
-    "frequency_penalty",
-    "presence_penalty",
-    "reasoning_effort",
-    "response_format",
-    "service_tier",
-    "tool_choice",
-    "cache_ttl",
-    "batch_size",
+_PARAMETERS = frozenset(
+    {
+        "temperature",
+        "max_tokens",
+        "top_p",
+        "top_k",
+        "seed",
+        "stop",
+        "stream",
+        "n",
+        "frequency_penalty",
+        "presence_penalty",
+        "reasoning_effort",
+        "response_format",
+        "service_tier",
+        "tool_choice",
+        "cache_ttl",
+        "batch_size",
+    }
 )
 #: Other spellings of a parameter.
 _SAME_AS = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens"}
@@ -64,7 +66,7 @@ def run_facts(metadata: Mapping[str, Any] | None, internal: tuple[str, ...] = ()
 def request_parameters(sent: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a request that are kept, under one spelling each."""
     one_spelling = {_SAME_AS.get(name, name): value for name, value in sent.items() if value is not None}
-    return {name: one_spelling[name] for name in _PARAMETERS if name in one_spelling}
+    return {name: value for name, value in one_spelling.items() if name in _PARAMETERS}
 
 
 def cache_lifetime(*parts: Any) -> str | None:
@@ -73,7 +75,9 @@ def cache_lifetime(*parts: Any) -> str | None:
     `parts`: the request itself, its tools, its messages' contents: mappings, or lists of them.
     """
     blocks = [block for part in parts for block in (part if isinstance(part, list) else [part])]
-    asked = [block.get("cache_control") for block in blocks if isinstance(block, Mapping)]
+    asked = [
+        block.get("cache_control") for block in blocks if type(block) is dict or isinstance(block, Mapping)
+    ]
     lifetimes = {control.get("ttl") for control in asked if isinstance(control, Mapping)}
     return "1h" if "1h" in lifetimes else None
 

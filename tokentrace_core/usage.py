@@ -199,7 +199,7 @@ class _Figures:
             value = value.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.faulty = True
             return None
         if not 0 <= value <= IMPLAUSIBLE_TOKENS:  # also NaN, which compares false
