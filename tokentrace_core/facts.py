@@ -15,25 +15,23 @@ _USER = "user_id"
 _COLUMNS = ("task_type", "agent_version", "environment")
 
 #: Request parameters that are kept: they change what a model answers, or what that costs.
-_PARAMETERS = frozenset(
-    {
-        "temperature",
-        "max_tokens",
-        "top_p",
-        "top_k",
-        "seed",
-        "stop",
-        "stream",
-        "n",
-        "frequency_penalty",
-        "presence_penalty",
-        "reasoning_effort",
-        "response_format",
-        "service_tier",
-        "tool_choice",
-        "cache_ttl",
-        "batch_size",
-    }
+_PARAMETERS = (
+    "temperature",
+    "max_tokens",
+    "top_p",
+    "top_k",
+    "seed",
+    "stop",
+    "stream",
+    "n",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning_effort",
+    "response_format",
+    "service_tier",
+    "tool_choice",
+    "cache_ttl",
+    "batch_size",
 )
 #: Other spellings of a parameter.
 _SAME_AS = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens"}
@@ -66,7 +64,7 @@ def run_facts(metadata: Mapping[str, Any] | None, internal: tuple[str, ...] = ()
 def request_parameters(sent: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a request that are kept, under one spelling each."""
     one_spelling = {_SAME_AS.get(name, name): value for name, value in sent.items() if value is not None}
-    return {name: value for name, value in one_spelling.items() if name in _PARAMETERS}
+    return {name: one_spelling[name] for name in _PARAMETERS if name in one_spelling}
 
 
 def cache_lifetime(*parts: Any) -> str | None:
