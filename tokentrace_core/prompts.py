@@ -91,12 +91,10 @@ class PromptHistory:
     ) -> tuple[Sent | None, int]:
         """The path of `messages`, and how many of them `last`, the agent's previous prompt, shares."""
         shared = last.shared_with(messages) if last else 0
-        nodes = last.nodes[:shared] if last else []
-        node = nodes[-1] if nodes else None
+        sent = Sent(last, shared)
         for message in messages[shared:]:
-            node = Prompt(node, self.payload(message, to_message))
-            nodes.append(node)
-        return (Sent(list(messages), nodes) if nodes else None), shared
+            sent.add(message, self.payload(message, to_message))
+        return (sent if sent.nodes else None), shared
 
     def payload(self, message: Any, to_message: ToMessage) -> Payload:
         """The message as a payload; the same one for the same object, as long as its content is the same."""
@@ -112,14 +110,23 @@ class PromptHistory:
 
 
 class Sent:
-    """One prompt as it was sent: the caller's message objects beside the nodes they became."""
+    """One prompt as it was sent: the caller's message objects beside the nodes they became.
+
+    It begins with what it shares with an earlier one: those messages are as they were, so they are not read again.
+    """
 
     __slots__ = ("_messages", "_witnesses", "nodes")
 
-    def __init__(self, messages: list[Any], nodes: list[Prompt]) -> None:
-        self._messages = messages
-        self._witnesses = [_witness(message) for message in messages]
-        self.nodes = nodes
+    def __init__(self, earlier: Sent | None = None, shared: int = 0) -> None:
+        self._messages: list[Any] = earlier._messages[:shared] if earlier else []
+        self._witnesses: list[tuple[object, ...]] = earlier._witnesses[:shared] if earlier else []
+        self.nodes: list[Prompt] = earlier.nodes[:shared] if earlier else []
+
+    def add(self, message: Any, payload: Payload) -> None:
+        """One more message, which is not shared."""
+        self._messages.append(message)
+        self._witnesses.append(_witness(message))
+        self.nodes.append(Prompt(self.nodes[-1] if self.nodes else None, payload))
 
     @property
     def leaf(self) -> Prompt:
