@@ -10,7 +10,7 @@ import pytest
 
 import tests.integrations.crewai.quiet  # noqa: F401
 import tokentrace_crewai
-from tests.integrations.langchain.trees import tree
+from tests.integrations.trees import tree
 from tokentrace_core import Budget, Tracer
 from tokentrace_core.store.reader import Reader, Row
 

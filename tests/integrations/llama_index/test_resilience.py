@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from openai import BadRequestError
 
-from tests.integrations.llama_index.agents import QUESTION, add, adding, agent, answer, library, model
+from tests.integrations.llama_index.agents import QUESTION, add, agent, answer, library, model
 from tests.integrations.llama_index.conftest import Wait
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, Turn
 from tokentrace_core import Budget, BudgetExceeded, Tracer, shield
 from tokentrace_core.recorder import Recorder
