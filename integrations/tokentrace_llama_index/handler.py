@@ -128,9 +128,7 @@ def _exit(recorder: Recorder, span: Span, result: Any, error: BaseException | No
             recorder.fail(span.id_, error)
         elif span.kind in ("tool", "retrieval"):
             _close_tool(recorder, span, result)
-        elif (
-            span.kind != "call"
-        ):  # a model call goes on until an event tells its end, a stream until it is read
+        elif span.kind != "call":  # its end is told by an event
             _close(recorder, span, result)
     asked = span.parent_id
     if asked and streams.writes_answer(span) and recorder.knows(asked):

@@ -19,6 +19,7 @@ from tokentrace_core import BudgetExceeded, Usage
 from tokentrace_core.integration import (
     Reply,
     arguments_of,
+    at,
     estimate_tokens,
     read_any_usage,
     request_parameters,
@@ -43,7 +44,7 @@ def asked(arguments: BoundArguments) -> Any:
     given = arguments.arguments
     event = given.get("start_event")
     if event is not None:
-        said = _at(event, "user_msg") or _last(_at(event, "chat_history")) or _at(event, "_data") or event
+        said = at(event, "user_msg") or _last(at(event, "chat_history")) or at(event, "_data") or event
     else:
         said = _last(given.get("messages")) or next(
             (value for value in given.values() if isinstance(value, str | ChatMessage) or _query(value)), None
@@ -55,9 +56,9 @@ def said_last(result: Any, instance: Any = None) -> Any:
     """What a run answered; vectors say nothing."""
     if isinstance(instance, BaseEmbedding):
         return None
-    result = _at(result, "result") if hasattr(result, "result") and hasattr(result, "_data") else result
+    result = at(result, "result") if hasattr(result, "result") and hasattr(result, "_data") else result
     answer = next(
-        (said for name in ("response", "message", "text") if (said := _at(result, name)) is not None), None
+        (said for name in ("response", "message", "text") if (said := at(result, name)) is not None), None
     )
     if isinstance(answer, ChatMessage):
         return to_message(answer)["content"]
@@ -71,7 +72,7 @@ def to_message(message: Any) -> Message:
     """A LlamaIndex message (or a prompt's text) in the common form: without ids, which differ in every run."""
     if not isinstance(message, ChatMessage):
         return message if isinstance(message, Mapping) else {"role": "user", "content": message}
-    common: dict[str, Any] = {"role": _text(_at(message.role, "value")) or str(message.role)}
+    common: dict[str, Any] = {"role": _text(at(message.role, "value")) or str(message.role)}
     texts = [block.text for block in message.blocks if isinstance(block, TextBlock)]
     others = [block for block in message.blocks if not isinstance(block, TextBlock | ToolCallBlock)]
     common["content"] = [*texts, *others] if others else "".join(texts)
@@ -90,7 +91,7 @@ def to_message(message: Any) -> Message:
 def model_of(client: Any, payload: Mapping[Any, Any]) -> tuple[str | None, str | None]:
     """The model, and the provider, of a request."""
     told = payload.get(EventPayload.SERIALIZED) or {}
-    model = _text(_at(client, "model")) or _text(told.get("model_name"))
+    model = _text(at(client, "model")) or _text(told.get("model_name"))
     maker, _, rest = str(told.get("class_name") or "").lower().partition("_")
     return model, maker if rest.endswith("llm") and maker not in ("base", "custom") else None
 
@@ -99,8 +100,8 @@ def request_of(client: Any, payload: Mapping[Any, Any]) -> dict[str, Any]:
     """Model, provider, prompt, parameters and tools of a call about to be made."""
     model, provider = model_of(client, payload)
     messages, prompt = payload.get(EventPayload.MESSAGES), payload.get(EventPayload.PROMPT)
-    beside = {name: _at(client, name) for name in ("temperature", "max_tokens")}
-    sent = {**(_at(client, "additional_kwargs") or {}), **(payload.get(EventPayload.ADDITIONAL_KWARGS) or {})}
+    beside = {name: at(client, name) for name in ("temperature", "max_tokens")}
+    sent = {**(at(client, "additional_kwargs") or {}), **(payload.get(EventPayload.ADDITIONAL_KWARGS) or {})}
     return {
         "model": model,
         "provider": provider,
@@ -113,18 +114,18 @@ def request_of(client: Any, payload: Mapping[Any, Any]) -> dict[str, Any]:
 
 def reply_of(response: Any) -> Reply:
     """Read an answer, or as much of it as has arrived; whatever is missing stays None."""
-    raw = _at(response, "raw")
-    raw = _at(raw, "response") or raw  # the last event of the Responses API holds the whole
-    message = _at(response, "message")
-    if message is None and _at(response, "text") is not None:
-        message = {"role": "assistant", "content": _at(response, "text")}
-    reason = _at(raw, "choices", 0, "finish_reason") or _at(raw, "stop_reason")
+    raw = at(response, "raw")
+    raw = at(raw, "response") or raw  # the last event of the Responses API holds the whole
+    message = at(response, "message")
+    if message is None and at(response, "text") is not None:
+        message = {"role": "assistant", "content": at(response, "text")}
+    reason = at(raw, "choices", 0, "finish_reason") or at(raw, "stop_reason")
     return Reply(
         output=message,
-        usage=read_any_usage(_plain(_at(raw, "usage")), _at(response, "additional_kwargs")),
-        model=_text(_at(raw, "model")),
-        stop_reason=_text(reason or _at(raw, "delta", "stop_reason") or _at(raw, "status")),
-        response_id=_text(_at(raw, "id")),
+        usage=read_any_usage(_plain(at(raw, "usage")), at(response, "additional_kwargs")),
+        model=_text(at(raw, "model")),
+        stop_reason=_text(reason or at(raw, "delta", "stop_reason") or at(raw, "status")),
+        response_id=_text(at(raw, "id")),
     )
 
 
@@ -133,7 +134,7 @@ def reply_so_far(response: Any) -> dict[str, Any]:
     reply = reply_of(response)._replace(usage=None)
     message = to_message(reply.output)
     whole = message.get("content") or message.get("tool_calls")
-    return {"arrived": reply if whole else reply._replace(output=None), "text": _text(_at(response, "delta"))}
+    return {"arrived": reply if whole else reply._replace(output=None), "text": _text(at(response, "delta"))}
 
 
 def embedded(chunks: Any) -> Usage:
@@ -148,18 +149,18 @@ def embedded(chunks: Any) -> Usage:
 def tool_of(span: Span) -> dict[str, Any]:
     """What a tool, or a retriever, is about to be used for."""
     given, event = span.arguments, span.arguments.arguments.get("ev")
-    name, arguments = _at(span.instance, "metadata", "name"), dict(given.kwargs) or list(given.args)
+    name, arguments = at(span.instance, "metadata", "name"), dict(given.kwargs) or list(given.args)
     if span.kind == "retrieval":
         query = next(iter(given.arguments.values()), None)
         name, arguments = span.name, {"query": _query(query) or query}
     elif event is not None:
-        name, arguments = _at(event, "tool_name"), _at(event, "tool_kwargs")
+        name, arguments = at(event, "tool_name"), at(event, "tool_kwargs")
     return {
         "name": name or "tool",
         "kind": span.kind,
         "parent": span.parent_id,
         "arguments": arguments,
-        "tool_call_id": _text(_at(event, "tool_id")),
+        "tool_call_id": _text(at(event, "tool_id")),
     }
 
 
@@ -167,12 +168,12 @@ def tool_result(span: Span, result: Any) -> tuple[Any, str | BudgetExceeded | No
     """What a tool gave, or a retriever found; and what it told the model of its failure, or the stop that this is."""
     if span.kind == "retrieval":
         return _found(result), None
-    output = _at(result, "tool_output") or result
-    content = _at(output, "content")
+    output = at(result, "tool_output") or result
+    content = at(output, "content")
     content = output if content is None else content
-    if _at(output, "is_error") is not True:
+    if at(output, "is_error") is not True:
         return content, None
-    error = _at(output, "exception")
+    error = at(output, "exception")
     return content, error if isinstance(error, BudgetExceeded) else str(content)
 
 
@@ -181,25 +182,12 @@ def _found(nodes: Any) -> Any:
     if not isinstance(nodes, list):
         return nodes
     return [
-        {"content": _at(one, "text"), "metadata": _at(one, "metadata"), "score": _at(one, "score")}
+        {"content": at(one, "text"), "metadata": at(one, "metadata"), "score": at(one, "score")}
         for one in nodes
     ]
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _at(thing: Any, *path: str | int) -> Any:
-    """What lies at a path of attributes, keys and places; None if there is nothing."""
-    for name in path:
-        try:
-            if isinstance(name, int) or isinstance(thing, Mapping):
-                thing = thing[name]
-            else:
-                thing = getattr(thing, name, None)
-        except Exception:
-            return None
-    return thing
 
 
 def _plain(usage: Any) -> Any:
@@ -208,7 +196,7 @@ def _plain(usage: Any) -> Any:
 
 
 def _query(value: Any) -> str | None:
-    return _text(_at(value, "query_str"))
+    return _text(at(value, "query_str"))
 
 
 def _last(values: Any) -> Any:
