@@ -41,6 +41,19 @@ _CALL_BLOCKS = frozenset({"tool_use", "function_call", "tool_call", "tool_call_c
 _TEXT_BLOCKS = frozenset({"text", "text_delta", "output_text"})
 
 
+def at(thing: Any, *path: str | int) -> Any:
+    """What lies at a path of attributes, keys and places; None if there is nothing."""
+    for name in path:
+        try:
+            if isinstance(name, int) or isinstance(thing, Mapping):
+                thing = thing[name]
+            else:
+                thing = getattr(thing, name, None)
+        except Exception:
+            return None
+    return thing
+
+
 def run_facts(metadata: Mapping[str, Any] | None, internal: tuple[str, ...] = ()) -> dict[str, Any]:
     """Session, user, the columns of a run and its attributes, from the metadata that a user attached to it.
 

@@ -5,7 +5,7 @@ these functions and values.
 """
 
 from tokentrace_core.context import current_session
-from tokentrace_core.facts import cache_lifetime, content_of, request_parameters, run_facts
+from tokentrace_core.facts import at, cache_lifetime, content_of, request_parameters, run_facts
 from tokentrace_core.pricing import estimate_tokens
 from tokentrace_core.recorder import Recorder
 from tokentrace_core.replies import Reply, arguments_of, read_reply
@@ -16,6 +16,7 @@ __all__ = [
     "Recorder",
     "Reply",
     "arguments_of",
+    "at",
     "cache_lifetime",
     "content_of",
     "current_session",

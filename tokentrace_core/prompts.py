@@ -103,12 +103,10 @@ class PromptHistory:
     ) -> tuple[Sent | None, int]:
         """The path of `messages`, and how many of them `last`, the agent's previous prompt, shares."""
         shared = last.shared_with(messages) if last else 0
-        nodes = last.nodes[:shared] if last else []
-        node = nodes[-1] if nodes else None
+        sent = Sent(last, shared)
         for message in messages[shared:]:
-            node = Prompt(node, self.payload(message, to_message))
-            nodes.append(node)
-        return (Sent(list(messages), nodes, last, shared) if nodes else None), shared
+            sent.add(message, self.payload(message, to_message))
+        return (sent if sent.nodes else None), shared
 
     def payload(self, message: Any, to_message: ToMessage) -> Payload:
         """The message as a payload; the same one for the same object, as long as its content is the same."""
@@ -133,19 +131,26 @@ _NOT_PLAIN = object()
 class Sent:
     """One prompt as it was sent: the caller's message objects beside the nodes they became.
 
-    A history is compared at every call, message by message, so that is done in C for the usual message: the same
-    object with the same text. Only the others are looked into.
+    It begins with what it shares with an earlier one: those messages are as they were, so they are not read again.
+    Whether they are is asked at every call, of every message; so that is done in C for the usual one: the same object
+    with the same text. Only the others are looked into.
     """
 
     __slots__ = ("_messages", "_texts", "_witnesses", "nodes")
 
-    def __init__(self, messages: list[Any], nodes: list[Prompt], last: Sent | None, shared: int) -> None:
-        """`last`: the prompt before it, of which it has the first `shared` messages."""
-        new = [_witness(message) for message in messages[shared:]]
-        self._messages = messages
-        self._witnesses: list[Witness] = (last._witnesses[:shared] if last else []) + new
-        self._texts: list[object] = (last._texts[:shared] if last else []) + list(map(_text, new))
-        self.nodes = nodes
+    def __init__(self, earlier: Sent | None = None, shared: int = 0) -> None:
+        self._messages: list[Any] = earlier._messages[:shared] if earlier else []
+        self._witnesses: list[Witness] = earlier._witnesses[:shared] if earlier else []
+        self._texts: list[object] = earlier._texts[:shared] if earlier else []
+        self.nodes: list[Prompt] = earlier.nodes[:shared] if earlier else []
+
+    def add(self, message: Any, payload: Payload) -> None:
+        """One more message, which is not shared."""
+        witness = _witness(message)
+        self._messages.append(message)
+        self._witnesses.append(witness)
+        self._texts.append(_text(witness))
+        self.nodes.append(Prompt(self.nodes[-1] if self.nodes else None, payload))
 
     @property
     def leaf(self) -> Prompt:

@@ -477,6 +477,12 @@ class Recorder:
             if locator not in self._runs.locators:
                 self._runs.locators.append(locator)
 
+    def forget_locator(self, locator: Locator) -> None:
+        """Ask it no more."""
+        with self._lock:
+            if locator in self._runs.locators:
+                self._runs.locators.remove(locator)
+
     def use_recall(self, recall: Recall) -> None:
         """Where to look for a waiting run of a session that this process does not know."""
         self._runs.recall = recall

@@ -1,15 +1,15 @@
 """The CrewAI listener: which event is which verb of the recorder.
 
 Events are heard where they are emitted (`gate`), so they come in order and the calling code waits: every method is
-shielded, and only `BudgetExceeded` gets through. CrewAI's own table says which events begin a part and which end one;
+shielded, and only `BudgetExceeded` gets through. CrewAI's own tables say which events begin a part and which end one;
 here stands what is more than a part. Totals that CrewAI adds up itself are never read: they leave calls out.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Iterable
-from contextvars import copy_context
+from collections.abc import Hashable, Iterable
+from contextvars import Context
 from typing import Any
 
 from crewai.events import BaseEventListener
@@ -19,9 +19,17 @@ from crewai.events.types.llm_events import LLMEventBase
 from tokentrace_core import BudgetExceeded, Tracer, default_tracer
 from tokentrace_core.integration import shielded
 from tokentrace_crewai import gate, mapping, place
+from tokentrace_crewai.order import in_order
 
-_Begin = Callable[["TokentraceListener", Any, Any], Any]
-_End = Callable[["TokentraceListener", Hashable, Any], None]
+_CALLS = ("llm_call_started", "tool_usage_started")
+#: What is a run when it is inside nothing; any other part is only a part.
+_REQUESTS = (
+    "crew_kickoff_started",
+    "flow_started",
+    "task_started",
+    "agent_execution_started",
+    "lite_agent_execution_started",
+)
 
 
 class TokentraceListener(BaseEventListener):
@@ -32,14 +40,11 @@ class TokentraceListener(BaseEventListener):
     """
 
     def __init__(self, tracer: Tracer | None = None) -> None:
+        self.tracer = tracer or default_tracer()
+        self._recorder = self.tracer.recorder
         self._place = place.Place()
-        self._use(tracer or default_tracer())
-        super().__init__()
-
-    def _use(self, tracer: Tracer) -> None:
-        self.tracer = tracer
-        self._recorder = tracer.recorder
         self._recorder.add_locator(self._place.current)
+        super().__init__()
 
     def setup_listeners(self, crewai_event_bus: Any) -> None:
         gate.listen(self.hear)
@@ -47,6 +52,7 @@ class TokentraceListener(BaseEventListener):
     def detach(self) -> None:
         """Hear no more."""
         gate.stop_listening(self.hear)
+        self._recorder.forget_locator(self._place.current)
 
     def hear(self, source: Any, event: Any) -> None:
         """Record one event, now. Raises `CrewBudgetExceeded` if it is a model call that must not be made."""
@@ -59,123 +65,92 @@ class TokentraceListener(BaseEventListener):
         """Record events that were kept elsewhere, each with its source: in any order, of any number of runs."""
 
         def record() -> None:
-            for source, event in mapping.in_order(events):
+            for source, event in in_order(events):
                 with contextlib.suppress(BudgetExceeded):
                     self._record(source, event)
 
         # Where this code is has nothing to do with where those events were emitted.
-        copy_context().run(record)
+        Context().run(record)
 
     @shielded
     def _record(self, source: Any, event: Any) -> None:
         kind, is_llm = event.type, isinstance(event, LLMEventBase)
         if kind in SCOPE_STARTING_EVENTS:
             key = event.call_id if is_llm else event.event_id
-            _BEGIN.get(kind, _begin_part)(self, source, event)
+            self._begin(key, source, event)
             self._place.enter(kind, source, key, event.parent_event_id)
         elif began := VALID_EVENT_PAIRS.get(kind):
             named = event.call_id if is_llm else event.started_event_id
             key = self._place.leave(began, source, named)
             if key is not None:
-                _END.get(began, _end_part)(self, key, event)
+                self._end(began, key, event)
         elif kind == "llm_stream_chunk":
             self._recorder.first_token(event.call_id)
 
-    # ── runs and their parts: only their links matter, and the outermost is the run ──────────────────
+    # ── beginnings ───────────────────────────────────────────────────────────────────────────────────
 
-    def _begin_run(self, source: Any, event: Any) -> None:
-        if self._begin_part(source, event):
-            return
-        self._recorder.open_run(event.event_id, **mapping.run_facts(source, event))
-        place.when_called_off(lambda: self._call_off(event.event_id))
+    def _begin(self, key: Hashable, source: Any, event: Any) -> None:
+        match event.type:
+            case "llm_call_started":
+                self._recorder.open_llm(
+                    key,
+                    parent=event.parent_event_id,
+                    run=lambda: mapping.run_of_a_call(event),
+                    to_message=mapping.to_message,
+                    **mapping.request_of(source, event),
+                )
+            case "tool_usage_started":
+                self._recorder.open_tool(
+                    key,
+                    event.tool_name,
+                    parent=event.parent_event_id,
+                    arguments=mapping.arguments_of(event),
+                    run=lambda: {"framework": "crewai", "name": event.tool_name},
+                )
+            case kind:
+                if not self._nest(key, source, event) and kind in _REQUESTS:
+                    self._recorder.open_run(key, **mapping.run_facts(source, event))
+                    place.when_called_off(lambda: self._call_off(key))
 
-    def _begin_part(self, source: Any, event: Any) -> bool:
-        """Begin what is not recorded itself. False if it is inside nothing."""
+    def _nest(self, key: Hashable, source: Any, event: Any) -> bool:
+        """Begin what is not recorded itself: only its links matter. False if it is inside nothing."""
         return any(
             self._recorder.nest(
-                event.event_id,
+                key,
                 parent,
-                mapping.name_of(source, event),
+                mapping.name_of(event),
                 in_loop=mapping.is_agent_loop(event),
-                step_name=mapping.step_name_of(event),
+                step_name=mapping.step_name_of(source, event),
             )
             for parent in (event.parent_event_id, self._place.current())
             if parent is not None
         )
 
-    def _end_part(self, key: Hashable, event: Any) -> None:
+    # ── ends ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _end(self, began: str, key: Hashable, event: Any) -> None:
+        error = mapping.error_of(event)
         if event.type == "flow_paused":
             self._recorder.wait(key, event.message)
-        if self._recorder.leave(key):
+        elif began not in _CALLS and self._recorder.leave(key):
             return
-        error = mapping.error_of(event)
-        if error is None:
-            self._recorder.close_run(key, output=mapping.output_of(event))
+        elif error is not None:
+            arrived = mapping.broken_reply_of(error)
+            self._recorder.fail(key, error, arrived=arrived, to_message=mapping.answer_to_message)
+        elif began == "llm_call_started":
+            reply = mapping.reply_of(event)
+            self._recorder.close_llm(key, to_message=mapping.answer_to_message, **reply._asdict())
+        elif began == "tool_usage_started":
+            if event.from_cache:
+                self._recorder.note(key, {"from_cache": True})
+            self._recorder.close_tool(key, event.output, error=mapping.failure_of(event))
         else:
-            self._recorder.fail(key, error)
+            self._recorder.close_run(key, output=mapping.output_of(event))
 
     def _call_off(self, key: Hashable) -> None:
         """Whoever waited for it does no longer; CrewAI tells nobody."""
         if not self._recorder.leave(key):
             self._recorder.cancel(key)
-
-    # ── models ───────────────────────────────────────────────────────────────────────────────────────
-
-    def _begin_llm(self, source: Any, event: Any) -> None:
-        self._recorder.open_llm(
-            event.call_id,
-            parent=event.parent_event_id,
-            run=lambda: mapping.run_of_a_call(event),
-            to_message=mapping.to_message,
-            **mapping.request_of(source, event),
-        )
-
-    def _end_llm(self, key: Hashable, event: Any) -> None:
-        error = mapping.error_of(event)
-        if error is None:
-            reply = mapping.reply_of(event)
-            self._recorder.close_llm(key, to_message=mapping.answer_to_message, **reply._asdict())
-        else:
-            arrived = mapping.broken_reply_of(error)
-            self._recorder.fail(key, error, arrived=arrived, to_message=mapping.answer_to_message)
-
-    # ── tools ────────────────────────────────────────────────────────────────────────────────────────
-
-    def _begin_tool(self, source: Any, event: Any) -> None:
-        self._recorder.open_tool(
-            event.event_id,
-            event.tool_name,
-            parent=event.parent_event_id,
-            arguments=mapping.arguments_of(event),
-            run=lambda: {"framework": "crewai", "name": event.tool_name},
-        )
-
-    def _end_tool(self, key: Hashable, event: Any) -> None:
-        error = mapping.error_of(event)
-        if error is not None:
-            self._recorder.fail(key, error)
-            return
-        if event.from_cache:
-            self._recorder.note(key, {"from_cache": True})
-        self._recorder.close_tool(key, event.output, error=mapping.failure_of(event))
-
-
-_begin_part: _Begin = TokentraceListener._begin_part
-_end_part: _End = TokentraceListener._end_part
-#: What more there is to the beginning of some parts than that they begin, and to their end.
-_BEGIN: dict[str, _Begin] = {
-    "crew_kickoff_started": TokentraceListener._begin_run,
-    "flow_started": TokentraceListener._begin_run,
-    "task_started": TokentraceListener._begin_run,
-    "agent_execution_started": TokentraceListener._begin_run,
-    "lite_agent_execution_started": TokentraceListener._begin_run,
-    "llm_call_started": TokentraceListener._begin_llm,
-    "tool_usage_started": TokentraceListener._begin_tool,
-}
-_END: dict[str, _End] = {
-    "llm_call_started": TokentraceListener._end_llm,
-    "tool_usage_started": TokentraceListener._end_tool,
-}
 
 
 # ── the whole process ────────────────────────────────────────────────────────────────────────────────────

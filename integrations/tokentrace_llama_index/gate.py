@@ -7,7 +7,8 @@ user's program: it lets nothing through but `BudgetExceeded`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
@@ -15,22 +16,34 @@ from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from tokentrace_core.integration import Recorder, shielded
 from tokentrace_llama_index import mapping
 from tokentrace_llama_index.place import current_span_id
+from tokentrace_llama_index.span import Span
 
 
-class _Awaited(NamedTuple):
-    """A model's span that has begun, and whose request has not been announced yet."""
-
-    parent: str | None
-    client: Any
-
-
-class Gate(BaseCallbackHandler):
-    """Opens model calls, and embeddings, in the recorder; without a recorder it lets everything pass."""
+class Silent(BaseCallbackHandler):
+    """A handler of the older kind that listens to nothing."""
 
     def __init__(self) -> None:
         super().__init__([], [])
+
+    def on_event_start(
+        self, event_type: Any, payload: Any = None, event_id: str = "", parent_id: str = "", **_: Any
+    ) -> str:
+        return event_id
+
+    def on_event_end(self, event_type: Any, payload: Any = None, event_id: str = "", **_: Any) -> None: ...
+
+    def start_trace(self, trace_id: str | None = None) -> None: ...
+
+    def end_trace(self, trace_id: str | None = None, trace_map: Any = None) -> None: ...
+
+
+class Gate(Silent):
+    """Opens model calls, and embeddings, in the recorder; without a recorder it lets everything pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.recorder: Recorder | None = None
-        self._awaited: dict[str, _Awaited] = {}
+        self.open_spans: Mapping[str, Span] = {}
 
     def stand_before(self, client: Any) -> None:
         """Be asked by this model, or embedding model, before each request."""
@@ -40,37 +53,32 @@ class Gate(BaseCallbackHandler):
         elif not any(handler is self for handler in manager.handlers):
             manager.add_handler(self)
 
-    def await_call(self, span_id: str, parent: str | None, client: Any) -> None:
-        """A model's span has begun; its request will be announced."""
-        self._awaited[span_id] = _Awaited(parent, client)
-
-    def forget(self, span_id: str) -> None:
-        """The span is over; if its request has not been announced, it will not be."""
-        self._awaited.pop(span_id, None)
+    def on_event_start(
+        self, event_type: Any, payload: Any = None, event_id: str = "", parent_id: str = "", **_: Any
+    ) -> str:
+        self._let_pass(event_type, payload or {}, event_id)
+        return event_id
 
     @shielded
-    def _let_pass(self, event_type: Any, payload: Any, event_id: str) -> None:
-        payload, span_id = payload or {}, current_span_id()
-        if self.recorder is None:
+    def _let_pass(self, event_type: Any, payload: Mapping[Any, Any], event_id: str) -> None:
+        recorder, span = self.recorder, self.open_spans.get(current_span_id() or "")
+        if recorder is None or span is None:
             return
-        if event_type == CBEventType.LLM and span_id in self._awaited:
-            awaited = self._awaited[span_id]
-            self.recorder.open_llm(
-                span_id,
-                parent=awaited.parent,
-                client=id(awaited.client),
-                run=lambda: mapping.run_of_a_call(awaited.client, payload),
+        if event_type == CBEventType.LLM and span.kind == "call":
+            recorder.open_llm(
+                span.id_,
+                parent=span.parent_id,
+                client=id(span.instance),
+                run=lambda: mapping.run_of(span, mapping.asked(span.arguments)),
                 to_message=mapping.to_message,
-                step_name=mapping.step_name(awaited.parent),
-                **mapping.request_of(awaited.client, payload),
+                **mapping.request_of(span.instance, payload),
             )
-            del self._awaited[span_id]
         elif event_type == CBEventType.EMBEDDING:
             model, provider = mapping.model_of(None, payload)
-            self.recorder.open_llm(event_id, parent=span_id, kind="embedding", model=model, provider=provider)
+            recorder.open_llm(event_id, parent=span.id_, kind="embedding", model=model, provider=provider)
 
     @shielded
-    def _note_end(self, event_type: Any, payload: Any, event_id: str) -> None:
+    def on_event_end(self, event_type: Any, payload: Any = None, event_id: str = "", **_: Any) -> None:
         if self.recorder is None or event_type != CBEventType.EMBEDDING:
             return
         payload = payload or {}
@@ -80,18 +88,3 @@ class Gate(BaseCallbackHandler):
             self.recorder.fail(event_id, payload[EventPayload.EXCEPTION])
         else:
             self.recorder.cancel(event_id)
-
-    def on_event_start(
-        self, event_type: Any, payload: Any = None, event_id: str = "", parent_id: str = "", **_: Any
-    ) -> str:
-        self._let_pass(event_type, payload, event_id)
-        return event_id
-
-    def on_event_end(self, event_type: Any, payload: Any = None, event_id: str = "", **_: Any) -> None:
-        self._note_end(event_type, payload, event_id)
-
-    def start_trace(self, trace_id: str | None = None) -> None:
-        """Spans say it."""
-
-    def end_trace(self, trace_id: str | None = None, trace_map: Any = None) -> None:
-        """Spans say it."""

@@ -6,7 +6,6 @@ after their span. That a call begins is told by the gate, because nothing raised
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from inspect import BoundArguments
 from typing import Any
 
@@ -18,7 +17,6 @@ from llama_index.core.instrumentation.events.llm import (
     LLMCompletionEndEvent,
     LLMCompletionInProgressEvent,
 )
-from llama_index.core.instrumentation.span import BaseSpan
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from pydantic import PrivateAttr
 
@@ -26,83 +24,56 @@ from tokentrace_core import BudgetExceeded
 from tokentrace_core.integration import Recorder, shielded
 from tokentrace_llama_index import mapping, streams
 from tokentrace_llama_index.gate import Gate
+from tokentrace_llama_index.span import Span
 
 
-class Spans(BaseSpanHandler[BaseSpan]):
-    """Opens and closes everything but model calls."""
+class Spans(BaseSpanHandler[Span]):
+    """Opens and closes everything but model calls. Which spans are open, LlamaIndex keeps: `open_spans`."""
 
     _gate: Gate = PrivateAttr()
-    _answering: dict[str, str] = PrivateAttr(default_factory=dict)
-    """Spans that write down a streamed answer, and those that were asked for it."""
 
     def __init__(self, gate: Gate) -> None:
         super().__init__()
         self._gate = gate
+        gate.open_spans = self.open_spans
 
     @shielded
-    def span_enter(
+    def new_span(
         self,
         id_: str,
         bound_args: BoundArguments,
         instance: Any = None,
-        parent_id: str | None = None,
+        parent_span_id: str | None = None,
         tags: Any = None,
         **_: Any,
-    ) -> None:
+    ) -> Span | None:
         if (recorder := self._gate.recorder) is None:
-            return
-        match mapping.kind_of(id_, parent_id, instance):
-            case "call":
-                self._gate.await_call(id_, parent_id, instance)
-                self._gate.stand_before(instance)
-            case "tool":
-                tool = mapping.tool_of(instance, bound_args)
-                run = _run_of_its_own(parent_id, id_, instance, tool["arguments"])
-                recorder.open_tool(id_, parent=parent_id, run=run, **tool)
-            case "retrieval":
-                query, name = mapping.query_of(bound_args), mapping.name_of(id_, instance)
-                run = _run_of_its_own(parent_id, id_, instance, query)
-                recorder.open_tool(id_, name, parent=parent_id, arguments=query, kind="retrieval", run=run)
-            case kind:
-                if kind == "embedding":
-                    self._gate.stand_before(instance)
-                if parent_id is not None and streams.writes_answer(id_):
-                    self._answering[id_] = parent_id
-                _enter(recorder, id_, bound_args, instance, parent_id)
+            return None
+        span = Span(id_=id_, parent_id=parent_span_id, instance=instance, arguments=bound_args)
+        if span.kind in ("call", "embedding"):
+            self._gate.stand_before(instance)
+        if span.kind in ("tool", "retrieval"):
+            tool = mapping.tool_of(span)
+            recorder.open_tool(id_, **tool, run=lambda: mapping.run_of(span, tool["arguments"]))
+        elif span.kind != "call":
+            _enter(recorder, span)
+        return span
 
-    @shielded
-    def span_exit(
+    def prepare_to_exit_span(
         self, id_: str, bound_args: BoundArguments, instance: Any = None, result: Any = None, **_: Any
-    ) -> None:
-        if (recorder := self._gate.recorder) is None:
-            return
-        self._gate.forget(id_)
-        if recorder.knows(id_):
-            _exit(recorder, id_, instance, result)
-        asked = self._answering.pop(id_, None)
-        if asked and recorder.knows(asked):
-            recorder.close_run(asked, output=mapping.said_last(instance))
+    ) -> Span | None:
+        return self._end(id_, result, None)
 
-    @shielded
-    def span_drop(
+    def prepare_to_drop_span(
         self, id_: str, bound_args: BoundArguments, instance: Any = None, err: Any = None, **_: Any
-    ) -> None:
-        if (recorder := self._gate.recorder) is None:
-            return
-        self._gate.forget(id_)
-        error = err if isinstance(err, BaseException) else RuntimeError(str(err))
-        for key in (id_, self._answering.pop(id_, None)):
-            if recorder.knows(key):  # a call that was refused is not
-                recorder.fail(key, error)
+    ) -> Span | None:
+        return self._end(id_, None, err if isinstance(err, BaseException) else RuntimeError(str(err)))
 
-    def new_span(self, *_: Any, **__: Any) -> None:
-        """The recorder keeps what is open."""
-
-    def prepare_to_exit_span(self, *_: Any, **__: Any) -> None:
-        """The recorder keeps what is open."""
-
-    def prepare_to_drop_span(self, *_: Any, **__: Any) -> None:
-        """The recorder keeps what is open."""
+    def _end(self, span_id: str, result: Any, error: BaseException | None) -> Span | None:
+        recorder, span = self._gate.recorder, self.open_spans.get(span_id)
+        if recorder is not None and span is not None:
+            _exit(recorder, span, result, error)
+        return span
 
 
 class Events(BaseEventHandler):
@@ -131,41 +102,17 @@ class Events(BaseEventHandler):
                 recorder.cancel(event.span_id)
 
 
-def _enter(
-    recorder: Recorder, span_id: str, arguments: BoundArguments, instance: Any, parent: str | None
-) -> None:
+def _enter(recorder: Recorder, span: Span) -> None:
     """A part of what is recorded, or a run."""
-    name, above = mapping.name_of(span_id, instance), _agent(recorder, span_id, arguments, parent)
-    in_loop = mapping.is_part_of_agent(parent)
-    if recorder.nest(span_id, above, name, in_loop=in_loop) or not mapping.is_request(
-        span_id, parent, instance
-    ):
-        return
-    recorder.open_run(span_id, name, input=mapping.run_input(arguments), **mapping.run_facts())
+    place = _place(recorder, span)
+    known = recorder.nest(span.id_, place, span.name, in_loop=span.in_loop, step_name=span.step_name)
+    if not known and span.is_request:
+        recorder.open_run(span.id_, **mapping.run_of(span, mapping.asked(span.arguments)))
 
 
-def _exit(recorder: Recorder, span_id: str, instance: Any, result: Any) -> None:
-    """The span is over; a model call goes on until an event tells its end, a stream until it has been read."""
-    match mapping.kind_of(span_id, None, instance):
-        case "call":
-            return
-        case "retrieval":
-            recorder.close_tool(span_id, mapping.found(result))
-        case "tool":
-            recorder.leave(span_id)  # inside an agent's tool call it is only a part of that
-            content, failure, error = mapping.tool_result(result)
-            if isinstance(error, BudgetExceeded):
-                recorder.fail(span_id, error)
-            else:
-                recorder.close_tool(span_id, content, error=failure)
-        case _:
-            if not recorder.leave(span_id) and not streams.follow(recorder, span_id, result):
-                recorder.close_run(span_id, output=mapping.said_last(result, instance))
-
-
-def _agent(recorder: Recorder, span_id: str, arguments: BoundArguments, parent: str | None) -> Any:
-    """The agent that takes this step, below its workflow; the workflow itself if that is the agent."""
-    agent = mapping.agent_of_step(span_id, arguments)
+def _place(recorder: Recorder, span: Span) -> Any:
+    """What this is a part of: the agent that takes a step of its workflow, unless that is the workflow itself."""
+    agent, parent = span.agent, span.parent_id
     loop = recorder.loop_of(parent) if agent and parent else None
     if loop is None or loop.agent == agent:
         return parent
@@ -173,10 +120,32 @@ def _agent(recorder: Recorder, span_id: str, arguments: BoundArguments, parent: 
     return parent, agent
 
 
-def _run_of_its_own(
-    parent: str | None, span_id: str, instance: Any, asked: Any
-) -> Callable[[], dict[str, Any]] | None:
-    """What to say of the run that a call is when it was not made inside any."""
-    if parent is not None:
-        return None
-    return lambda: mapping.run_facts() | {"name": mapping.name_of(span_id, instance), "input": asked}
+@shielded
+def _exit(recorder: Recorder, span: Span, result: Any, error: BaseException | None) -> None:
+    """The span is over; and with it the run whose streamed answer it has written down."""
+    if recorder.knows(span.id_):  # a call that was refused is not
+        if error is not None:
+            recorder.fail(span.id_, error)
+        elif span.kind in ("tool", "retrieval"):
+            _close_tool(recorder, span, result)
+        elif span.kind != "call":  # its end is told by an event
+            _close(recorder, span, result)
+    asked = span.parent_id
+    if asked and streams.writes_answer(span) and recorder.knows(asked):
+        if error is None:
+            recorder.close_run(asked, output=mapping.said_last(span.instance))
+        else:
+            recorder.fail(asked, error)
+
+
+def _close_tool(recorder: Recorder, span: Span, result: Any) -> None:
+    content, error = mapping.tool_result(span, result)
+    if isinstance(error, BudgetExceeded):
+        recorder.fail(span.id_, error)
+    else:
+        recorder.close_tool(span.id_, content, error=error)
+
+
+def _close(recorder: Recorder, span: Span, result: Any) -> None:
+    if not recorder.leave(span.id_) and not streams.follow(recorder, span.id_, result):
+        recorder.close_run(span.id_, output=mapping.said_last(result, span.instance))

@@ -6,14 +6,11 @@ of its lists. The gate stays in the models it has been put into, and lets everyt
 
 from __future__ import annotations
 
-from typing import Any
-
-from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index_instrumentation import get_dispatcher
 
 from tokentrace_core import Tracer, default_tracer
 from tokentrace_llama_index import place
-from tokentrace_llama_index.gate import Gate
+from tokentrace_llama_index.gate import Gate, Silent
 from tokentrace_llama_index.handler import Events, Spans
 
 _gate = Gate()
@@ -40,9 +37,10 @@ def uninstrument() -> None:
     root = get_dispatcher()
     root.span_handlers = [handler for handler in root.span_handlers if handler is not _spans]
     root.event_handlers = [handler for handler in root.event_handlers if handler is not _events]
+    _spans.open_spans.clear()
 
 
-class TokentraceHandler(BaseCallbackHandler):
+class TokentraceHandler(Silent):
     """The older idiom: `Settings.callback_manager = CallbackManager([TokentraceHandler(tracer)])`.
 
     Callback managers tell nothing of agents and tools, and nothing at all to models made before them. So this
@@ -50,20 +48,5 @@ class TokentraceHandler(BaseCallbackHandler):
     """
 
     def __init__(self, tracer: Tracer | None = None) -> None:
-        super().__init__([], [])
+        super().__init__()
         instrument(tracer)
-
-    def on_event_start(
-        self, event_type: Any, payload: Any = None, event_id: str = "", *_: Any, **__: Any
-    ) -> str:
-        """The instrumentation says it."""
-        return event_id
-
-    def on_event_end(self, event_type: Any, payload: Any = None, event_id: str = "", **_: Any) -> None:
-        """The instrumentation says it."""
-
-    def start_trace(self, trace_id: str | None = None) -> None:
-        """The instrumentation says it."""
-
-    def end_trace(self, trace_id: str | None = None, trace_map: Any = None) -> None:
-        """The instrumentation says it."""

@@ -6,7 +6,9 @@ LlamaIndex makes those calls from wherever the stream is read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, closing, contextmanager
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
@@ -15,13 +17,14 @@ from llama_index.core.instrumentation.span import active_span_id
 
 from tokentrace_core.integration import Recorder, shielded
 from tokentrace_llama_index import mapping
+from tokentrace_llama_index.span import Span
 
-End = Callable[[BaseException | None], None]
+_OVER: Any = object()
 
 
-def writes_answer(span_id: str) -> bool:
+def writes_answer(span: Span) -> bool:
     """Whether this span writes a chat engine's streamed answer to its memory, which is when that is complete."""
-    return mapping.method_of(span_id) in ("write_response_to_history", "awrite_response_to_history")
+    return span.method in ("write_response_to_history", "awrite_response_to_history")
 
 
 def follow(recorder: Recorder, span_id: str, result: Any) -> bool:
@@ -29,76 +32,66 @@ def follow(recorder: Recorder, span_id: str, result: Any) -> bool:
     if isinstance(result, StreamingAgentChatResponse):
         return True  # the span that writes it down ends the run
     if isinstance(result, StreamingResponse | AsyncStreamingResponse):
-        said: list[str] = []
-        end = _end_of_stream(recorder, span_id, said)
         followed: Any = _pieces if isinstance(result, StreamingResponse) else _async_pieces
-        result.response_gen = followed(result.response_gen, span_id, said, end)
+        result.response_gen = followed(recorder, span_id, result.response_gen)
         return True
     future = getattr(result, "_result_task", result)  # of a workflow's handler
     if not hasattr(future, "add_done_callback"):
         return False
-    future.add_done_callback(_end_of_future(recorder, span_id))
+    future.add_done_callback(partial(_done, recorder, span_id))
     return True
 
 
-def _end_of_stream(recorder: Recorder, span_id: str, said: list[str]) -> End:
-    @shielded
-    def end(error: BaseException | None) -> None:
-        if error is None:
-            recorder.close_run(span_id, output="".join(map(str, said)))
-        else:
-            recorder.fail(span_id, error)
-
-    return end
-
-
-def _end_of_future(recorder: Recorder, span_id: str) -> Callable[[Any], None]:
-    @shielded
-    def end(future: Any) -> None:
-        if future.cancelled():
-            recorder.cancel(span_id)
-        elif (error := future.exception()) is not None:
-            recorder.fail(span_id, error)
-        else:
-            recorder.close_run(span_id, output=mapping.said_last(future.result()))
-
-    return end
+@shielded
+def _done(recorder: Recorder, span_id: str, future: Any) -> None:
+    if future.cancelled():
+        recorder.cancel(span_id)
+    elif (error := future.exception()) is not None:
+        recorder.fail(span_id, error)
+    else:
+        recorder.close_run(span_id, output=mapping.said_last(future.result()))
 
 
-def _pieces(pieces: Any, span_id: str, said: list[Any], end: End) -> Iterator[Any]:
-    """The same pieces; whatever is called to get the next one is called from inside the span."""
-    try:
+def _pieces(recorder: Recorder, span_id: str, pieces: Any) -> Iterator[Any]:
+    with _read(recorder, span_id) as said, closing(pieces):
         while True:
-            before = active_span_id.set(span_id)
-            try:
-                piece = next(pieces, end)
-            finally:
-                active_span_id.reset(before)
-            if piece is end:
-                break
+            with _inside(span_id):
+                piece = next(pieces, _OVER)
+            if piece is _OVER:
+                return
             said.append(piece)
             yield piece
-    except BaseException as error:
-        pieces.close()
-        end(error)
-        raise
-    end(None)
 
 
-async def _async_pieces(pieces: Any, span_id: str, said: list[Any], end: End) -> AsyncIterator[Any]:
+async def _async_pieces(recorder: Recorder, span_id: str, pieces: Any) -> AsyncIterator[Any]:
+    with _read(recorder, span_id) as said:
+        async with aclosing(pieces):
+            while True:
+                with _inside(span_id):
+                    piece = await anext(pieces, _OVER)
+                if piece is _OVER:
+                    return
+                said.append(piece)
+                yield piece
+
+
+@contextmanager
+def _read(recorder: Recorder, span_id: str) -> Iterator[list[Any]]:
+    """The run is over when its pieces, which are put into this list, have been read, or nobody reads on."""
+    said: list[Any] = []
     try:
-        while True:
-            before = active_span_id.set(span_id)
-            try:
-                piece = await anext(pieces, end)
-            finally:
-                active_span_id.reset(before)
-            if piece is end:
-                break
-            said.append(piece)
-            yield piece
+        yield said
     except BaseException as error:
-        await pieces.aclose()
-        end(error)
+        shielded(recorder.fail)(span_id, error)
         raise
-    end(None)
+    shielded(recorder.close_run)(span_id, output="".join(map(str, said)))
+
+
+@contextmanager
+def _inside(span_id: str) -> Iterator[None]:
+    """Whatever is called to get the next piece is called from inside the span."""
+    before = active_span_id.set(span_id)
+    try:
+        yield
+    finally:
+        active_span_id.reset(before)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ |= {
-    "CREWAI_DISABLE_TELEMETRY": "true",
-    "CREWAI_TRACING_ENABLED": "false",
-    "CREWAI_DISABLE_VERSION_CHECK": "true",
-    "CREWAI_STORAGE_DIR": tempfile.mkdtemp(prefix="tokentrace-crewai-"),
-}
-
-import anthropic  # noqa: F401  CrewAI imports its clients late, and they take seconds
-import openai  # noqa: F401
 import pytest
 
+import tests.integrations.crewai.quiet  # noqa: F401
 import tokentrace_crewai
-from tests.integrations.langchain.trees import tree
+from tests.integrations.trees import tree
 from tokentrace_core import Budget, Tracer
 from tokentrace_core.store.reader import Reader, Row
 

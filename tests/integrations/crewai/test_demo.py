@@ -47,13 +47,13 @@ def test_a_scripted_mind_uses_real_tools_and_recovers_from_one_that_fails(
     lines = [line.replace(str(tmp_path), "") for line in last_tree().splitlines()[1:]]
     assert lines == [
         "run librarian success: What is in it? -> Tides.",
-        "  step librarian 1 - success",
+        "  step librarian 1 model success",
         "    llm gpt-4o-mini success",
         '    tool read_file{"path":"/b.txt"} failure (FileNotFoundError): None',
-        "  step librarian 2 - success",
+        "  step librarian 2 model success",
         "    llm gpt-4o-mini success",
         '    tool read_file{"path":"/a.txt"} success: Tides.',
-        "  step librarian 3 - success",
+        "  step librarian 3 model success",
         "    llm gpt-4o-mini success",
     ]
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integrations.crewai.conftest import LastTree, Stored
 from tests.integrations.crewai.crews import adding, agent, crew, llm
-from tests.integrations.langchain.trees import tree
+from tests.integrations.trees import tree
 from tests.loopback import LoopbackServer, Turn
 from tokentrace_core import Tracer
 

@@ -36,7 +36,7 @@ def test_the_planner_is_an_agent_of_the_crew(server: LoopbackServer, last_tree: 
         last_tree()
         == """
 run library success: Count the books. -> ten
-  step Task Execution Planner 1 - success
+  step Task Execution Planner 1 model success
     llm gpt-4o-mini success
   step Librarian 1 count success
     llm gpt-4o-mini success
@@ -55,7 +55,7 @@ def test_a_guardrail_that_asks_a_model_is_an_agent_in_its_task(
 run library success: Count the books. -> ten
   step Librarian 1 count success
     llm gpt-4o-mini success
-  step Guardrail Agent 1 count success
+  step Guardrail Agent 1 model success
     llm gpt-4o-mini success
 """
     )

@@ -39,15 +39,15 @@ def test_an_agent_that_is_a_tool_hangs_below_its_tool_call(
         last_tree()
         == """
 run Outer success: go -> done
-  step Outer 1 - success
+  step Outer 1 model success
     llm gpt-4o-mini success
     tool ask{"question":"sum"} success: three
-      step Inner 1 - success
+      step Inner 1 model success
         llm gpt-4o-mini success
         tool add{"a":1,"b":2} success: 3
-      step Inner 2 - success
+      step Inner 2 model success
         llm gpt-4o-mini success
-  step Outer 2 - success
+  step Outer 2 model success
     llm gpt-4o-mini success
 """
     )

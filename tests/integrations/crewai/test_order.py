@@ -14,7 +14,7 @@ from crewai.events.base_events import BaseEvent
 
 from tests.integrations.crewai.conftest import LastTree
 from tests.integrations.crewai.crews import adding, agent, crew, llm, task
-from tests.integrations.langchain.trees import tree
+from tests.integrations.trees import tree
 from tests.loopback import LoopbackServer, ToolCall, Turn
 from tokentrace_core import Tracer
 from tokentrace_core.store.reader import Reader

@@ -16,7 +16,7 @@ from tests.integrations.crewai.conftest import LastTree, Stored
 from tests.integrations.crewai.crews import adding, crew, llm
 from tests.loopback import LoopbackServer, Turn
 from tokentrace_core import Tracer
-from tokentrace_crewai import TokentraceListener, mapping
+from tokentrace_crewai import TokentraceListener, mapping, place
 
 VERBS = ("open_run", "nest", "leave", "close_run", "open_llm", "close_llm", "open_tool", "close_tool", "fail")
 READERS = ("run_facts", "request_of", "reply_of", "arguments_of", "error_of", "name_of", "to_message")
@@ -70,6 +70,18 @@ def test_switched_on_again_it_records_to_the_new_tracer_only(
         crew(server).kickoff()
         tokentrace_crewai.uninstrument()
     assert list(stored().runs()) == []
+
+
+def test_switching_on_and_off_again_and_again_leaves_nothing_behind(
+    tracer: Tracer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(place.Place, "current", lambda self: asked.append(self))
+    for _ in range(9):
+        tokentrace_crewai.uninstrument()
+        tokentrace_crewai.instrument(tracer)
+    with tracer.run("morning"):
+        assert len(set(asked)) == 1, "places that the recorder asks for where it is"
 
 
 def test_two_listeners_of_one_tracer_record_once(

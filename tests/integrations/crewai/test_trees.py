@@ -55,10 +55,10 @@ run library success: Count the books. -> done
   step Crew Manager 1 count success
     llm gpt-4o success
     tool delegate_work_to_coworker{"context":"none","coworker":"Librarian","task":"sum up"} success: three
-      step Librarian 1 count success
+      step Librarian 1 model success
         llm gpt-4o-mini success
         tool add{"a":1,"b":2} success: 3
-      step Librarian 2 count success
+      step Librarian 2 model success
         llm gpt-4o-mini success
   step Crew Manager 2 count success
     llm gpt-4o success
@@ -117,10 +117,10 @@ def test_an_agent_alone_is_a_run(server: LoopbackServer, last_tree: LastTree) ->
         last_tree()
         == """
 run Librarian success: How many? -> three
-  step Librarian 1 - success
+  step Librarian 1 model success
     llm gpt-4o-mini success
     tool add{"a":1,"b":2} success: 3
-  step Librarian 2 - success
+  step Librarian 2 model success
     llm gpt-4o-mini success
 """
     )

@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool, StructuredTool, tool
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 
-from tests.loopback import LoopbackServer, ToolCall, Turn
+from tests.loopback import LoopbackServer
 from tests.loopback.clients import chat_openai
 
 GO = {"messages": [("user", "go")]}
@@ -28,11 +28,6 @@ class Chat(TypedDict):
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
-
-
-def adding(a: int, b: int, **turn: Any) -> Turn:
-    """The model asks for a sum."""
-    return Turn(tool_calls=(ToolCall("add", {"a": a, "b": b}),), **turn)
 
 
 def agent(server: LoopbackServer, *tools: BaseTool, name: str = "agent", **model: Any) -> Any:

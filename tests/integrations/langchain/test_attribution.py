@@ -10,8 +10,9 @@ import pytest
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 
-from tests.integrations.langchain.agents import GO, add, adding, agent
+from tests.integrations.langchain.agents import GO, add, agent
 from tests.integrations.langchain.driving import Driver
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core import Tracer

@@ -18,9 +18,10 @@ from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import RetryPolicy
 
-from tests.integrations.langchain.agents import GO, Chat, add, adding, agent, ask, asking, loop_of
+from tests.integrations.figures import statuses
+from tests.integrations.langchain.agents import GO, Chat, add, agent, ask, asking, loop_of
 from tests.integrations.langchain.driving import Driver
-from tests.integrations.langchain.figures import statuses
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, ToolCall, Turn, TurnUsage
 from tests.loopback.clients import WIRES, chat_openai, langchain_model
 from tokentrace_core import Budget, BudgetExceeded, PriceBook, Tracer, Usage

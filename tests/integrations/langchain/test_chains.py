@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from langchain_core.language_models import FakeListLLM
@@ -10,12 +9,11 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 
+from tests.integrations.conftest import LastTree
 from tests.integrations.langchain.agents import Library
 from tests.integrations.langchain.driving import Driver
 from tests.loopback import LoopbackServer, Turn
 from tests.loopback.clients import chat_openai
-
-LastTree = Callable[[], str]
 
 
 def test_a_chain_is_a_run_with_a_step_for_each_model_call(

@@ -14,9 +14,10 @@ from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, Generation, LLMResult
 from langchain_core.runnables import RunnableLambda
 
-from tests.integrations.langchain.agents import GO, add, adding, agent, other_model
-from tests.integrations.langchain.conftest import LastRun
+from tests.integrations.conftest import LastRun
+from tests.integrations.langchain.agents import GO, add, agent, other_model
 from tests.integrations.langchain.driving import Driver
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core import Budget, BudgetExceeded, Tracer

@@ -8,8 +8,8 @@ import pytest
 from openai import RateLimitError
 from pydantic import BaseModel
 
+from tests.integrations.conftest import LastRun
 from tests.integrations.langchain.agents import GO, add, agent, other_model
-from tests.integrations.langchain.conftest import LastRun
 from tests.integrations.langchain.driving import Driver
 from tests.loopback import LoopbackServer, Turn, TurnUsage
 from tests.loopback.clients import chat_openai

@@ -13,9 +13,10 @@ from langchain.agents import create_agent
 from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
 
-from tests.integrations.langchain.agents import GO, add, adding, agent
+from tests.integrations.figures import COUNTERS, counters_of, counters_of_server, statuses
+from tests.integrations.langchain.agents import GO, add, agent
 from tests.integrations.langchain.driving import Driver
-from tests.integrations.langchain.figures import COUNTERS, counters_of, counters_of_server, statuses
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, ToolCall, Turn, TurnUsage
 from tests.loopback.clients import WIRES, chat_anthropic, chat_openai, langchain_model
 from tokentrace_core import PriceBook, Usage

@@ -11,10 +11,11 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import ToolException, tool
 
-from tests.integrations.langchain.agents import GO, adding, agent
-from tests.integrations.langchain.conftest import LastRun
+from tests.integrations.conftest import LastRun
+from tests.integrations.figures import COUNTERS, counters_of
+from tests.integrations.langchain.agents import GO, agent
 from tests.integrations.langchain.driving import Driver
-from tests.integrations.langchain.figures import COUNTERS, counters_of
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, Turn
 from tokentrace_core.store.reader import Reader
 

@@ -15,15 +15,16 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
-from tests.integrations.langchain.agents import GO, Chat, add, adding, agent, ask
+from tests.integrations.conftest import LastTree
+from tests.integrations.langchain.agents import GO, Chat, add, agent, ask
 from tests.integrations.langchain.driving import Driver
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, ToolCall, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core import Tracer
 from tokentrace_core.store.reader import Reader
 from tokentrace_langchain import TokentraceHandler
 
-LastTree = Callable[[], str]
 BREAK_S = 0.05
 """How long the human takes."""
 

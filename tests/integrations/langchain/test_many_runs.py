@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableLambda
 
-from tests.integrations.langchain.figures import statuses
+from tests.integrations.figures import statuses
 from tests.loopback import LoopbackServer, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core import Tracer

@@ -14,17 +14,18 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, tool
 from langgraph.graph import START, StateGraph
 
-from tests.integrations.langchain.agents import GO, Chat, add, adding, agent, asking
+from tests.integrations.conftest import LastTree
+from tests.integrations.figures import statuses
+from tests.integrations.langchain.agents import GO, Chat, add, agent, asking
 from tests.integrations.langchain.driving import Driver
-from tests.integrations.langchain.figures import statuses
-from tests.integrations.langchain.trees import tree
+from tests.integrations.trees import tree
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, ToolCall, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core import Tracer
 from tokentrace_core.store.reader import Reader
 from tokentrace_langchain import TokentraceHandler
 
-LastTree = Callable[[], str]
 AT_ONCE = 50
 
 AGENT_STEPS = """\

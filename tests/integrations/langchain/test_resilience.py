@@ -16,8 +16,9 @@ from langgraph.types import Interrupt, interrupt
 from openai import BadRequestError
 
 import tokentrace_langchain
-from tests.integrations.langchain.agents import GO, Chat, Library, add, adding, agent
+from tests.integrations.langchain.agents import GO, Chat, Library, add, agent
 from tests.integrations.langchain.driving import Driver
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core import PriceBook, Redactor, Tracer, shield, signals

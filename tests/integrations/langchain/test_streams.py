@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableLambda
 
-from tests.integrations.langchain.agents import GO, add, adding, agent
-from tests.integrations.langchain.conftest import LastRun
+from tests.integrations.conftest import LastRun
+from tests.integrations.langchain.agents import GO, add, agent
 from tests.integrations.langchain.driving import Driver
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, Turn, TurnUsage
 from tests.loopback.clients import WIRES, chat_openai, langchain_model
 from tokentrace_core import Tracer

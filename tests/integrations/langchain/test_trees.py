@@ -9,14 +9,15 @@ import pytest
 from langchain_core.tools import ToolException, tool
 from langgraph.graph import END, START, StateGraph
 
-from tests.integrations.langchain.agents import GO, Chat, add, adding, agent, ask, asking
+from tests.integrations.conftest import LastTree
+from tests.integrations.langchain.agents import GO, Chat, add, agent, ask, asking
 from tests.integrations.langchain.driving import Driver
-from tests.integrations.langchain.trees import tree
+from tests.integrations.trees import tree
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, ToolCall, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core.store.reader import Reader
 
-LastTree = Callable[[], str]
 ADDED = """\
 run agent success: go -> {}
   step agent 1 model success

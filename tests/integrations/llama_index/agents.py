@@ -11,7 +11,7 @@ from llama_index.core.tools import FunctionTool
 from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.openai import OpenAI, OpenAIResponses
 
-from tests.loopback import LoopbackServer, ToolCall, Turn, TurnUsage
+from tests.loopback import LoopbackServer, Turn, TurnUsage
 
 #: OpenAI tells a stream's usage only to who asks for it.
 TOLD = {"stream_options": {"include_usage": True}}
@@ -34,11 +34,6 @@ def model(server: LoopbackServer, wire: str = "chat", **settings: Any) -> LLM:
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
-
-
-def adding(a: int, b: int, **turn: Any) -> Turn:
-    """The model asks for a sum."""
-    return Turn(tool_calls=(ToolCall("add", {"a": a, "b": b}),), **turn)
 
 
 def reasoning_to_add(usage: TurnUsage) -> Turn:

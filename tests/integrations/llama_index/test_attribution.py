@@ -14,8 +14,10 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index_instrumentation.dispatcher import instrument_tags
 
 import tokentrace_llama_index
-from tests.integrations.llama_index.agents import QUESTION, add, adding, agent, answer, asking, model
-from tests.integrations.llama_index.conftest import LastRun, Wait
+from tests.integrations.conftest import LastRun
+from tests.integrations.llama_index.agents import QUESTION, add, agent, answer, asking, model
+from tests.integrations.llama_index.conftest import Wait
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, ToolCall, Turn
 from tokentrace_core import Tracer
 from tokentrace_core.store.reader import Reader

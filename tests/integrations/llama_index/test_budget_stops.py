@@ -19,7 +19,6 @@ from llama_index.core.llms import LLM
 import tokentrace_llama_index
 from tests.integrations.llama_index.agents import (
     add,
-    adding,
     agent,
     answer,
     asking,
@@ -30,6 +29,7 @@ from tests.integrations.llama_index.agents import (
 )
 from tests.integrations.llama_index.conftest import Wait
 from tests.integrations.llama_index.test_figures import STYLES
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, ToolCall, Turn, TurnUsage
 from tokentrace_core import Budget, BudgetExceeded, PriceBook, Tracer, Usage
 from tokentrace_core.store.reader import Reader, Row

@@ -12,8 +12,9 @@ from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
 from llama_index.core.llms.callbacks import llm_completion_callback
 from openai import OpenAI
 
+from tests.integrations.conftest import LastRun
 from tests.integrations.llama_index.agents import QUESTION, add, answer, model
-from tests.integrations.llama_index.conftest import LastRun, Wait
+from tests.integrations.llama_index.conftest import Wait
 from tests.integrations.llama_index.test_figures import STYLES
 from tests.loopback import LoopbackServer, Turn
 from tokentrace_core import Tracer

@@ -11,13 +11,13 @@ from llama_index.core import MockEmbedding
 from llama_index.core.prompts import PromptTemplate
 from pydantic import BaseModel
 
+from tests.integrations.conftest import LastRun, LastTree
 from tests.integrations.llama_index.agents import library, model
-from tests.integrations.llama_index.conftest import LastRun, Wait
+from tests.integrations.llama_index.conftest import Wait
 from tests.loopback import LoopbackServer, Turn
 from tokentrace_core import Tracer
 from tokentrace_core.store.reader import Reader
 
-LastTree = Callable[[], str]
 RAINY = '{"content":"It will rain.","metadata":{},"score":'
 
 

@@ -9,8 +9,10 @@ import pytest
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import LLM
 
-from tests.integrations.llama_index.agents import QUESTION, WIRES, add, adding, answer, model
-from tests.integrations.llama_index.conftest import LastRun, Wait
+from tests.integrations.conftest import LastRun
+from tests.integrations.llama_index.agents import QUESTION, WIRES, add, answer, model
+from tests.integrations.llama_index.conftest import Wait
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, ToolCall, Turn, TurnUsage
 from tokentrace_core.store.reader import Reader, Row
 

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from openai import BadRequestError
 
-from tests.integrations.llama_index.agents import QUESTION, add, adding, agent, answer, library, model
+from tests.integrations.llama_index.agents import QUESTION, add, agent, answer, library, model
 from tests.integrations.llama_index.conftest import Wait
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, Turn
 from tokentrace_core import Budget, BudgetExceeded, Tracer, shield
 from tokentrace_core.recorder import Recorder
 from tokentrace_core.store.reader import Reader
-from tokentrace_llama_index import mapping, streams
+from tokentrace_llama_index import handler, mapping, streams
 from tokentrace_llama_index.gate import Gate
+from tokentrace_llama_index.span import Span
 
 MAPPING = [
     name
@@ -84,9 +86,10 @@ def assert_unaffected(
     caplog: pytest.LogCaptureFixture,
     place: Any,
     name: str,
+    breaking: Any = broken,
 ) -> None:
     expected = outcome()
-    monkeypatch.setattr(place, name, broken)
+    monkeypatch.setattr(place, name, breaking)
     for _ in range(2):
         assert outcome() == expected
     said = [record.getMessage() for record in caplog.records if record.name == "tokentrace"]
@@ -114,7 +117,17 @@ def test_a_recorder_that_raises_costs_the_record_and_not_the_agent(
     assert_unaffected(outcome, monkeypatch, caplog, Recorder, name)
 
 
-@pytest.mark.parametrize("name", ["await_call", "stand_before", "forget"])
+@pytest.mark.parametrize("name", ["method", "kind", "is_request", "name", "in_loop", "agent", "step_name"])
+def test_a_span_that_cannot_be_read_costs_the_record_and_not_the_agent(
+    outcome: Callable[[], list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    assert_unaffected(outcome, monkeypatch, caplog, Span, name, property(broken))
+
+
+@pytest.mark.parametrize("name", ["stand_before"])
 def test_a_gate_that_raises_costs_the_record_and_not_the_agent(
     outcome: Callable[[], list[Any]],
     monkeypatch: pytest.MonkeyPatch,
@@ -137,11 +150,11 @@ def test_a_stream_that_cannot_be_followed_costs_the_record_and_not_the_agent(
 def test_the_log_says_what_the_framework_would_swallow(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(mapping, "kind_of", broken)
+    monkeypatch.setattr(handler, "Span", broken)
     server.script(Turn("It will."))
     with caplog.at_level(logging.ERROR, "tokentrace"):
         model(server).chat(QUESTION)
-    assert any("span_enter failed" in record.getMessage() for record in caplog.records)
+    assert any("new_span failed" in record.getMessage() for record in caplog.records)
 
 
 @pytest.mark.parametrize("budget", [Budget(run_usd=0)])

@@ -14,14 +14,15 @@ from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, 
 from llama_index.core.workflow.handler import WorkflowHandler
 from workflows.errors import WorkflowCancelledByUser
 
-from tests.integrations.llama_index.agents import QUESTION, WIRES, add, adding, agent, library, model
-from tests.integrations.llama_index.conftest import LastRun, Wait
+from tests.integrations.conftest import LastRun, LastTree
+from tests.integrations.llama_index.agents import QUESTION, WIRES, add, agent, library, model
+from tests.integrations.llama_index.conftest import Wait
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, Turn
 from tokentrace_core import Tracer
 from tokentrace_core.store.reader import Reader
 
 LONG = "It will rain all day, and all night, and all week."
-LastTree = Callable[[], str]
 
 
 @pytest.mark.parametrize("wire", WIRES)

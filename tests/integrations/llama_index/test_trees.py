@@ -11,8 +11,10 @@ from langchain_core.tools import tool as langchain_tool
 from llama_index.core.agent.workflow import ReActAgent
 from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, step
 
-from tests.integrations.llama_index.agents import QUESTION, add, adding, agent, answer, asking, model, team
+from tests.integrations.conftest import LastTree
+from tests.integrations.llama_index.agents import QUESTION, add, agent, answer, asking, model, team
 from tests.integrations.llama_index.conftest import Wait
+from tests.integrations.turns import adding
 from tests.loopback import LoopbackServer, ToolCall, Turn
 from tests.loopback.clients import chat_openai
 from tokentrace_core import Tracer
@@ -20,7 +22,6 @@ from tokentrace_core.cli.tree import plain_tree
 from tokentrace_core.store.reader import Reader
 from tokentrace_langchain import TokentraceHandler as LangChainHandler
 
-LastTree = Callable[[], str]
 both_ways = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
 
 
