@@ -45,10 +45,10 @@ class Lease:
 
     @property
     def due_in(self) -> float | None:
-        """Seconds until it has to be renewed; None if nothing runs."""
+        """Seconds until it has to be renewed; None if nothing runs. Never at once: that may just have failed."""
         if not self._open_runs:
             return None
-        return max(0.0, BEAT_S - (_now_us() - self._beat_at) / 1_000_000)
+        return min(max(BEAT_S / 5, BEAT_S - (_now_us() - self._beat_at) / 1_000_000), BEAT_S)
 
     def take(self, connection: sqlite3.Connection) -> None:
         """Begin, and write down what dead writers have left open."""
