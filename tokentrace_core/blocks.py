@@ -119,6 +119,11 @@ class RunBlock(Block[_RunEntry]):
             return 0
         return span.steps if loop.parent is None else int(loop.steps)
 
+    @property
+    def budget_pressure(self) -> float:
+        """The part used of the limit that is nearest: at 0.7 it is time to wrap up, at 1 nothing is left."""
+        return shielded(self._recorder.budget_pressure)(self.key) or 0.0
+
     def set_output(self, output: Any) -> None:
         """The answer."""
         self._entry.output = output

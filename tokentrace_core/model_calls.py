@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokentrace_core import signals, steps
+from tokentrace_core.account import Account
 from tokentrace_core.accounting import (
     believed,
     charge,
@@ -14,9 +16,9 @@ from tokentrace_core.accounting import (
     with_lifetime,
     write_usage,
 )
-from tokentrace_core.budget import Request
 from tokentrace_core.errors import BudgetExceeded
-from tokentrace_core.open_spans import Node, OpenRun
+from tokentrace_core.forecast import Request
+from tokentrace_core.open_spans import Node, OpenRun, OpenStep
 from tokentrace_core.pricing import PriceBook, estimate_tokens
 from tokentrace_core.prompts import Message, Sent, ToMessage
 from tokentrace_core.replies import Reply
@@ -26,18 +28,24 @@ from tokentrace_core.signals import Event
 from tokentrace_core.spans import LLMCall
 from tokentrace_core.usage import Usage
 
+log = logging.getLogger("tokentrace")
 
-def begin(
-    node: Node,
-    call: LLMCall,
-    messages: Sequence[Any],
-    to_message: ToMessage,
-    step_name: str | None,
-    sealer: Sealer,
-    events: list[Event],
-) -> BudgetExceeded | None:
-    """Ask the budget, then open the call in its step. The refusal, if there is one."""
-    run, loop = node.run, node.loop
+
+class Asked(NamedTuple):
+    """A call that may be made as far as its run is concerned."""
+
+    sent: Sent | None
+    step: OpenStep | None
+    """The step it belongs to; None: one of its own."""
+    claim: Account | None
+    """Where it has to be claimed from limits that the run shares with others."""
+
+
+def ask(
+    node: Node, call: LLMCall, messages: Sequence[Any], to_message: ToMessage, events: list[Event]
+) -> Asked | BudgetExceeded:
+    """Ask the run's own limits, and set aside what the call will use. The refusal, if there is one."""
+    run = node.run
     call.run_id, call.started_at = run.root.id, run.clock.now()
     sent, shared = _prompt(node, messages, to_message)
     call.prompt = sent.leaf if sent else None
@@ -45,25 +53,71 @@ def begin(
     step = node.fixed_step or (outer.step if outer else None)
     if step is None and call.kind == "embedding":
         step = steps.under_way(node)  # it prepares a thought, and is none itself
+    account = run.account
     if outer is not None and outer.reservation is not None:
         node.reservation, outer.reservation = outer.reservation, None
-    elif run.account is not None:
+    elif account is not None:
         try:
-            node.reservation = run.account.reserve(_request(node, call, sent, shared, step is None))
+            node.reservation = account.reserve(_request(node, call, sent, shared, step is None))
         except BudgetExceeded as refusal:
-            _record_refusal(node, call, refusal, sealer, events)
             return refusal
         warn(run, events)
+        if account.is_shared:
+            account.steps_ahead += step is None
+            return Asked(sent, step, account)
+    return Asked(sent, step, None)
+
+
+def begin(node: Node, call: LLMCall, asked: Asked, step_name: str | None, events: list[Event]) -> None:
+    """Open the call in its step."""
+    run, loop = node.run, node.loop
+    if asked.claim is not None:
+        asked.claim.steps_ahead -= asked.step is None
+        warn(run, events)
+    outer = node.enclosing_llm()
     if outer is not None:
         outer.wraps = call.id  # the inner call is the one that is charged
-    node.sent = loop.sent = sent
+    node.sent = loop.sent = asked.sent
     loop.last_input_tokens = None
-    step = step or steps.new_step(run, loop, step_name or node.step_name, events)
+    step = asked.step or steps.new_step(run, loop, step_name or node.step_name, events)
     node.span, node.step, call.step_id = call, step, step.span.id
     step.calls += 1
     run.root.llm_calls += 1
     events.append((signals.llm_call_started, {"call": call}))
-    return None
+
+
+def refuse(
+    node: Node,
+    call: LLMCall,
+    asked: Asked | None,
+    refusal: BudgetExceeded,
+    sealer: Sealer,
+    events: list[Event],
+) -> None:
+    """Give back what was set aside, stop the run, and keep the refused call in the record.
+
+    Once, however often it is retried.
+    """
+    run, loop = node.run, node.loop
+    if asked is not None and asked.claim is not None:
+        asked.claim.steps_ahead -= asked.step is None
+        if node.reservation is not None:
+            asked.claim.release(node.reservation)
+        asked.claim.stop(refusal)
+    if run.refused is not None:
+        call = run.refused
+        call.attributes["attempts"] = call.attributes.get("attempts", 1) + 1
+    else:
+        run.refused = call
+        run.root.refused_calls += 1
+        step = node.fixed_step or loop.step or node.step
+        call.step_id = step.span.id if step else None
+        call.status, call.ended_at = "refused", run.clock.now()
+        call.cost_nano_usd, call.cost_status = 0, "free"
+        call.attributes |= {"budget_stop": True, "budget_scope": refusal.scope}
+        sealer.blame(call, refusal)
+    events.append((signals.llm_call_refused, {"call": call}))
+    events.append((signals.budget_exceeded, {"run": run.root, "error": refusal}))
 
 
 def take_output(node: Node, call: LLMCall, output: Any, to_message: ToMessage) -> Message | None:
@@ -139,6 +193,7 @@ def warn(run: OpenRun, events: list[Event]) -> None:
     """Announce limits that have come near."""
     if run.account is not None:
         for scope, share in run.account.new_warnings(run.root.steps):
+            log.warning("tokentrace: run %s has used %d %% of %s", run.root.id, share * 100, scope)
             facts: dict[str, object] = {"run": run.root, "scope": scope, "share": share}
             events.append((signals.budget_warning, facts))
 
@@ -161,35 +216,15 @@ def _request(node: Node, call: LLMCall, sent: Sent | None, shared: int, new_step
     goes_on = loop.sent is not None and shared == len(loop.sent.nodes)
     counted = loop.last_input_tokens if goes_on else None
     max_tokens = call.params.get("max_tokens")
+    ahead = node.run.account.steps_ahead if node.run.account else 0
     return Request(
         model=call.model,
         provider=call.provider,
         sent_tokens=estimate_tokens(sent_bytes) if counted is None else counted,
         new_bytes=prompt_bytes - sent_bytes,
         max_tokens=max_tokens if isinstance(max_tokens, int) and max_tokens > 0 else None,
-        steps=node.run.root.steps + new_step,
+        steps=node.run.root.steps + ahead + new_step,
     )
-
-
-def _record_refusal(
-    node: Node, call: LLMCall, refusal: BudgetExceeded, sealer: Sealer, events: list[Event]
-) -> None:
-    """Keep the refused call in the record: once, however often it is retried."""
-    run, loop = node.run, node.loop
-    if run.refused is not None:
-        call = run.refused
-        call.attributes["attempts"] = call.attributes.get("attempts", 1) + 1
-    else:
-        run.refused = call
-        run.root.refused_calls += 1
-        step = node.fixed_step or loop.step or node.step
-        call.step_id = step.span.id if step else None
-        call.status, call.ended_at = "refused", run.clock.now()
-        call.cost_nano_usd, call.cost_status = 0, "free"
-        call.attributes |= {"budget_stop": True, "budget_scope": refusal.scope}
-        sealer.blame(call, refusal)
-    events.append((signals.llm_call_refused, {"call": call}))
-    events.append((signals.budget_exceeded, {"run": run.root, "error": refusal}))
 
 
 def _notice_latency(node: Node, call: LLMCall) -> None:

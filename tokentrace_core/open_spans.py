@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-from tokentrace_core.budget import Account, Reservation
+from tokentrace_core.account import Account, Reservation
 from tokentrace_core.ids import Clock
 from tokentrace_core.prompts import PromptHistory, Sent
 from tokentrace_core.replies import Reply

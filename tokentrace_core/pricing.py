@@ -79,6 +79,7 @@ class PriceBook:
     def __init__(self, overrides: Mapping[str, ModelPrice] | None = None) -> None:
         self._overrides = {name.lower(): price for name, price in (overrides or {}).items()}
         self._known: dict[tuple[str, str | None], Any] = {}
+        self._dearest: dict[str | None, ModelPrice] = {}
         self._rates: dict[int, tuple[Any, tuple[Rates, ...]]] = {}
 
     def cost(
@@ -125,6 +126,15 @@ class PriceBook:
         listed = self._listed(model, provider)
         return None if listed is None else listed[1].context_window
 
+    def dearest(self, provider: str | None) -> ModelPrice:
+        """What to assume of a provider's model that has no price: that of its dearest one. Never recorded as a cost.
+
+        15 $ and 75 $ per million tokens, if the provider is unknown, too.
+        """
+        if provider not in self._dearest:
+            self._dearest[provider] = _dearest(provider)
+        return self._dearest[provider]
+
     def warm(self) -> None:
         """Load the tables now (a third of a second), not at the first call."""
         self.price("gpt-4o", Usage(input_uncached_tokens=1))
@@ -168,6 +178,22 @@ def _look_up(model: str, provider: str | None) -> tuple[Any, Any, str] | None:
         version = f"genai-prices {prices.__version__} {found_provider.id}:{found_model.id}"
         return found_provider, found_model, version
     return None
+
+
+def _dearest(provider: str | None) -> ModelPrice:
+    snapshot = importlib.import_module("genai_prices.data_snapshot").get_snapshot()
+    try:
+        models = snapshot.find_provider(None, provider, None).models if provider else []
+    except LookupError:
+        models = []
+    prices = [model.get_prices(datetime.now(UTC)) for model in models if not model.deprecated]
+    rates = [(_base(price.output_mtok), _base(price.input_mtok)) for price in prices]
+    output, prompt = max(rates, default=(Decimal(0), Decimal(0)))
+    return ModelPrice(input=prompt, output=output) if output else ModelPrice(input=15, output=75)
+
+
+def _base(price: Any) -> Decimal:
+    return Decimal(getattr(price, "base", price) or 0)
 
 
 def _spellings(model: str, provider: str | None) -> list[tuple[str, str | None]]:

@@ -24,10 +24,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 from tokentrace_core import context, model_calls, signals, steps
+from tokentrace_core.account import Account
 from tokentrace_core.accounting import charge
 from tokentrace_core.budget import Budget
 from tokentrace_core.endings import Endings
+from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.ids import new_span_id
+from tokentrace_core.ledger import Ledger
 from tokentrace_core.open_spans import Loop, Node
 from tokentrace_core.pricing import PriceBook, to_nano
 from tokentrace_core.prompts import Message, ToMessage
@@ -267,12 +270,12 @@ class Recorder:
         None if this key, or the call, is already known.
         """
         seal = self._sealer
+        events: list[Event] = []
         with self._lock:
             if key in self._runs.nodes:
                 return None
             if (stopped := self._runs.stopped(parent)) is not None:
                 raise stopped.again()
-            events: list[Event] = []
             call = LLMCall(
                 id=new_span_id(),
                 run_id="",
@@ -288,16 +291,70 @@ class Recorder:
             if client is not None and outer is not None and outer.client == client:
                 self._runs.finish(node)
                 return None
-            refusal = model_calls.begin(node, call, messages, to_message, seal.name(step_name), seal, events)
-            if refusal is None:
-                events += self._early_end(key)
-            else:
-                self._runs.drop(node)  # not known: asked again under this key, it is refused again
-                events += self._ends.implicit_run(node, call)
+            asked = model_calls.ask(node, call, messages, to_message, events)
+            claim = None if isinstance(asked, BudgetExceeded) else asked.claim
+            if claim is None:
+                refusal = self._decide(node, call, asked, None, step_name, events)
+        if claim is not None:
+            refused = self._claim(claim, node)
+            with self._lock:
+                over = self._runs.nodes.get(key) is not node
+                if over and node.reservation is not None:
+                    claim.release(node.reservation)
+                elif not over:
+                    refusal = self._decide(node, call, asked, refused, step_name, events)
+            if over:  # its run was ended meanwhile: it is one of its own
+                return self.open_llm(
+                    key,
+                    model=model,
+                    provider=provider,
+                    messages=messages,
+                    to_message=to_message,
+                    params=params,
+                    tools=tools,
+                    kind=kind,
+                    step_name=step_name,
+                    run=run,
+                    client=client,
+                )
         self._tell(events)
         if refusal is not None:
             raise refusal
         return call
+
+    @staticmethod
+    def _claim(account: Account, node: Node) -> BudgetExceeded | None:
+        """Ask the limits that others share: it may take a transaction, so no other run waits for it."""
+        try:
+            return account.claim(node.run.root, node.reservation) if node.reservation else None
+        except Exception as error:
+            log_once("a shared limit could not be asked", error)
+            return None
+
+    def _decide(
+        self,
+        node: Node,
+        call: LLMCall,
+        asked: model_calls.Asked | BudgetExceeded,
+        refused: BudgetExceeded | None,
+        step_name: str | None,
+        events: list[Event],
+    ) -> BudgetExceeded | None:
+        """Open the call, or keep it as one that was refused. The refusal, if it was."""
+        if isinstance(asked, BudgetExceeded):
+            own, refused = None, asked
+        else:
+            own = asked
+        if own is not None and refused is None:
+            model_calls.begin(node, call, own, self._sealer.name(step_name), events)
+            events += self._early_end(node.key)
+            return None
+        assert refused is not None
+        model_calls.refuse(node, call, own, refused, self._sealer, events)
+        if self._runs.nodes.get(node.key) is node:
+            self._runs.drop(node)  # not known: asked again under this key, it is refused again
+        events += self._ends.implicit_run(node, call)
+        return refused
 
     def first_token(
         self,
@@ -392,6 +449,8 @@ class Recorder:
             node.span, node.step, node.tool_id = call, step, call.id
             step.calls += 1
             node.run.root.tool_calls += 1
+            if node.run.account is not None:
+                node.run.account.note_tool(call.name, arguments)
             events.append((signals.tool_call_started, {"call": call}))
             events += self._early_end(key)
         self._tell(events)
@@ -418,7 +477,7 @@ class Recorder:
                 call.cost_nano_usd = nano_usd
                 charge(node, nano_usd)
                 if node.run.account is not None:
-                    node.run.account.spend(nano_usd)
+                    node.run.account.spend(node.run.root, nano_usd)
             if error is not None:
                 call.error_type, call.error = "ToolError", self._sealer.result(error)
             return self._ends.call(node, call, "success" if error is None else "failure", [], result)
@@ -482,6 +541,42 @@ class Recorder:
         with self._lock:
             if locator in self._runs.locators:
                 self._runs.locators.remove(locator)
+
+    def use_ledger(self, ledger: Ledger) -> None:
+        """Where limits are kept that outlive a run."""
+        self._runs.ledger = ledger
+
+    def budget_pressure(self, key: Hashable | None) -> float:
+        """The part used of the nearest limit of a run; without a key, of the one the code runs in. 0 without limits."""
+        with self._lock:
+            node = self._find(key)
+            if node is None or node.run.account is None:
+                return 0.0
+            return node.run.account.pressure(node.run.root.steps)
+
+    def reserve(self, nano_usd: int, key: Hashable | None, user: str | None) -> Callable[[int], None]:
+        """Set an amount aside; gives back what settles it. Raises `BudgetExceeded` if it does not fit.
+
+        It counts for the run of this key, else for the one the code runs in, else for a user on its own.
+        """
+        with self._lock:
+            node = self._find(key)
+            run = node.run.root if node else self._runs.nobodys(user)
+            account = node.run.account if node else self._runs.account()
+            if account is None:
+                return lambda _: None
+            reservation = account.reserve_amount(nano_usd)
+        refusal = account.claim(run, reservation) if account.is_shared else None
+        if refusal is not None:
+            with self._lock:
+                account.release(reservation)
+                raise account.stop(refusal)
+
+        def settle(spent_nano: int) -> None:
+            with self._lock:
+                account.settle_amount(reservation, spent_nano)
+
+        return settle
 
     def use_recall(self, recall: Recall) -> None:
         """Where to look for a waiting run of a session that this process does not know."""

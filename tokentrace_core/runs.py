@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from tokentrace_core import context, signals
-from tokentrace_core.budget import Account, Budget
+from tokentrace_core.account import Account
+from tokentrace_core.budget import Budget
 from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.ids import new_run_id
+from tokentrace_core.ledger import Ledger
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.prompts import PromptHistory
@@ -50,6 +52,7 @@ class OpenRuns:
         self.nodes: dict[Hashable, Node] = {}
         self.locators: list[Locator] = []
         self.recall: Recall | None = None
+        self.ledger: Ledger | None = None
         self._owner = owner
         self._sealer = sealer
         self._prices = prices
@@ -164,7 +167,7 @@ class OpenRuns:
             attributes=seal.facts(facts.get("attributes")),
             started_at=0,
         )
-        run = OpenRun(span, self._account(), self._history(), implicit=implicit)
+        run = OpenRun(span, self.account(), self._history(), implicit=implicit)
         run.resumable = session is not None and not implicit
         span.started_at = run.clock.now()
         metadata = ambient.metadata if ambient and ambient.id == span.session_id else {}
@@ -199,10 +202,10 @@ class OpenRuns:
         span = self.recall(session) if self.recall is not None else None
         if span is None:
             return None
-        run = OpenRun(span, self._account(), self._history())
+        run = OpenRun(span, self.account(), self._history())
         run.loop.steps = span.steps
         if run.account is not None:
-            run.account.spend(span.cost_nano_usd)
+            run.account.take_over(span.cost_nano_usd, span.input_tokens + span.output_tokens)
         return run
 
     def _announce_session(self, run: Run, metadata: Mapping[str, Any], events: list[Event]) -> None:
@@ -294,8 +297,21 @@ class OpenRuns:
         surplus = list(islice(by_silence, max(len(self._runs) - self._open_runs + 1, 0)))
         return [*surplus, *takewhile(lambda run: run.touched < horizon, by_silence)]
 
-    def _account(self) -> Account | None:
-        return None if self._budget is None else Account(self._budget, self._prices)
+    def account(self) -> Account | None:
+        """A new account under the budget, if there is one."""
+        return None if self._budget is None else Account(self._budget, self._prices, self.ledger)
+
+    def nobodys(self, user: str | None) -> Run:
+        """A run that is none, for what a user spends outside of any."""
+        return Run(
+            id="",
+            run_id="",
+            session_id="",
+            name="",
+            started_at=0,
+            user_id=user,
+            project=self._sealer.name(self._written_on_all["project"]),
+        )
 
     def _history(self) -> PromptHistory:
         return PromptHistory(self._sealer.message)

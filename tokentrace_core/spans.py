@@ -147,6 +147,13 @@ class LLMCall(Span, kw_only=True, eq=False):
     output: Payload | None = None
     """The model's message, in the same form in which it is sent back in the next prompt."""
 
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and reply together; what is unknown counts as 0."""
+        prompt = (self.input_uncached_tokens or 0) + (self.cache_read_tokens or 0)
+        written = (self.cache_write_5m_tokens or 0) + (self.cache_write_1h_tokens or 0)
+        return prompt + written + (self.output_tokens or 0)
+
 
 class ToolCall(Span, kw_only=True, eq=False):
     """One tool or retrieval."""

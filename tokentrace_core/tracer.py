@@ -15,6 +15,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
@@ -28,6 +29,7 @@ from tokentrace_core.ids import new_run_id
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.recorder import Recorder
 from tokentrace_core.redact import Redactor
+from tokentrace_core.reserving import ReservedAmount, nano_of
 from tokentrace_core.shield import shielded
 from tokentrace_core.store.process_end import at_process_end
 from tokentrace_core.store.shared import open_writer, release_writer
@@ -78,6 +80,7 @@ class Tracer:
         shielded(self.recorder.prices.warm)()
         self._writer = open_writer(self.path, durability)
         self.recorder.use_recall(self._writer.recall)
+        self.recorder.use_ledger(self._writer.ledger)
         self._closed = False
         self._receivers = [
             (signal, _sink(self._writer.put, keyword)) for signal, keyword in signals.CARRIES.items()
@@ -206,6 +209,30 @@ class Tracer:
         score = self.recorder.make_score(key, name, value, comment)
         if score is not None:
             self._writer.put(score)
+
+    # ── limits ───────────────────────────────────────────────────────────────────────────────────────
+
+    def budget_pressure(self) -> float:
+        """The part used of the nearest limit of the run that the calling code is part of; also in a framework's tool.
+
+        0 without a budget, 1 or more when nothing is left.
+        """
+        return shielded(self.recorder.budget_pressure)(None) or 0.0
+
+    def reserve(
+        self,
+        estimate_usd: Decimal | float | str,
+        *,
+        user: str | None = None,
+        run: RunBlock | None = None,
+    ) -> ReservedAmount:
+        """Set money aside for spending that nothing else records: see `ReservedAmount`. Raises `BudgetExceeded`.
+
+        It counts against the limits of `run`, else of the run that the calling code is part of, else against those
+        that `user` and the project share. Raises ValueError if the estimate is no amount.
+        """
+        nano = nano_of("reserve", estimate_usd)
+        return ReservedAmount(nano, self.recorder.reserve(nano, run.key if run else None, user))
 
     # ── the file ─────────────────────────────────────────────────────────────────────────────────────
 

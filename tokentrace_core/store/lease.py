@@ -41,12 +41,13 @@ class Lease:
     def __init__(self) -> None:
         self.id = new_span_id()
         self._open_runs: set[str] = set()
+        self._holds: set[str] = set()
         self._beat_at = 0
 
     @property
     def due_in(self) -> float | None:
         """Seconds until it has to be renewed; None if nothing runs. Never at once: that may just have failed."""
-        if not self._open_runs:
+        if not self._open_runs and not self._holds:
             return None
         return min(max(BEAT_S / 5, BEAT_S - (_now_us() - self._beat_at) / 1_000_000), BEAT_S)
 
@@ -68,6 +69,13 @@ class Lease:
             self._open_runs.add(run.id)
             connection.execute("update runs set writer_id = ? where id = ?", [self.id, run.id])
 
+    def hold(self, reservation: str) -> None:
+        """Live on while this is set aside. From any thread."""
+        self._holds.add(reservation)
+
+    def let_go(self, reservation: str) -> None:
+        self._holds.discard(reservation)
+
     def renew(self, connection: sqlite3.Connection) -> None:
         """Say that we live, unless that was said a moment ago. Also when the clock was set back."""
         now = _now_us()
@@ -81,7 +89,11 @@ class Lease:
 
 
 def _bury(connection: sqlite3.Connection) -> None:
-    """Runs of dead writers, and what was open in them, are `interrupted`; they ended with the last that is known."""
+    """Runs of dead writers, and what was open in them, are `interrupted`; they ended with the last that is known.
+
+    What they had set aside of shared limits is free.
+    """
+    connection.execute(f"delete from reservations where {dead('reservations.writer_id')}")
     left = [
         row[0]
         for row in connection.execute(

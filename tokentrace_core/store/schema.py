@@ -228,6 +228,21 @@ def m002_who_is_alive(db: Database) -> None:
         db.create_view(name, sql, replace=True)
 
 
+@migrations()
+def m003_shared_budgets(db: Database) -> None:
+    db.execute("create table settings (name text primary key, value text) without rowid")
+    db.execute("insert into settings values ('ledger_key', lower(hex(randomblob(32))))")
+    db.execute(
+        "create table budget_ledger (scope text, subject text, period text, limit_nano_usd integer,"
+        " spent_nano_usd integer not null, primary key (scope, subject, period)) without rowid"
+    )
+    db.execute(
+        "create table reservations (scope text, subject text, period text, id text, nano_usd integer not null,"
+        " writer_id text, primary key (scope, subject, period, id)) without rowid"
+    )
+    db.execute("create index idx_reservations_id on reservations (id)")
+
+
 def status_now(table: str, row: str = "t") -> str:
     """SQL: the status of a row by now. What runs in a process that is dead was interrupted, whatever the row says."""
     gone = dead(f"{row}.writer_id")

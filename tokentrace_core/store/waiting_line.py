@@ -4,7 +4,7 @@ The agent's thread appends a reference and goes on. It wakes the writer once per
 span is written within 0.2 s, the start and the end of a run at once, so that a run can be seen while it goes on.
 
 When the line is full, because the file cannot be written for long, calls and steps are turned away. Starts and ends
-of runs, and calls that a budget refused, are not: few as they are, they say what happened.
+of runs, calls that a budget refused and what was spent of a shared one are not: few as they are, they say what happened.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import deque
 
 from tokentrace_core.payload import Payload
 from tokentrace_core.spans import LLMCall, Run, Session, ToolCall
+from tokentrace_core.store.ledger import Settlement, Spending
 
 _MOST_SPANS = 100_000
 _MOST_CHARACTERS = 64_000_000
@@ -103,7 +104,9 @@ class WaitingLine:
 
 
 def _says_what_happened(span: object) -> bool:
-    return isinstance(span, Run | Session) or (isinstance(span, LLMCall) and span.status == "refused")
+    return isinstance(span, (Run, Session, Settlement, Spending)) or (
+        isinstance(span, LLMCall) and span.status == "refused"
+    )
 
 
 def _weight(span: object) -> int:

@@ -22,6 +22,7 @@ from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.spans import LLMCall, Run
 from tokentrace_core.store.lease import Lease
+from tokentrace_core.store.ledger import FileLedger, Settlement, Spending
 from tokentrace_core.store.losses import Losses
 from tokentrace_core.store.rows import (
     INSERT_MESSAGE,
@@ -52,6 +53,7 @@ class Writer:
     def __init__(self, path: Path, durability: Durability = "normal") -> None:
         self.path = path
         self.durability: Durability = durability
+        self.ledger = FileLedger(path, Lease(), self.put, self._opens)
         self.begin_afresh()
 
     @property
@@ -89,13 +91,18 @@ class Writer:
 
     def rest(self, timeout: float) -> bool:
         """Let go of the file until `go_on`. False if a batch took longer than `timeout` seconds."""
+        if not self.ledger.rest(timeout):
+            return False
         resting = self._busy.acquire(timeout=timeout)
         if resting:
             self._file.close()
+        else:
+            self.ledger.go_on()
         return resting
 
     def go_on(self) -> None:
         self._busy.release()
+        self.ledger.go_on()
 
     def recall(self, session_id: str) -> Run | None:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
@@ -114,7 +121,7 @@ class Writer:
 
     def begin_afresh(self) -> object:
         """Have a thread, a queue and a connection of one's own; gives back the connection that was there."""
-        before = getattr(self, "_file", None)
+        before = [getattr(self, "_file", None)]
         self._line = WaitingLine()
         self._in_hand: list[object] = []
         self._thread = None
@@ -123,7 +130,9 @@ class Writer:
         """Held while the thread begins or ends, and while what waits is counted."""
         self._busy = threading.Lock()
         """Held while a fork would leave the child half a transaction or half an import."""
+        self._opened = threading.Event()
         self._lease = Lease()
+        before.append(self.ledger.begin_afresh(self._lease))
         self._file = TraceFile(self.path, self._lease.take, self.durability)
         self._losses = Losses(self.path)
         self._trouble: str | None = None
@@ -167,8 +176,15 @@ class Writer:
         """The last words, if the file will hear them at once."""
         if self._file.is_open:
             self._attempt(lambda database: self._lease.end(database.conn), patience_s=0.0)
+        self.ledger.close()
         with self._busy:
             self._file.close()
+
+    def _opens(self, timeout: float) -> bool:
+        """Whether the file could be opened, by now or within the time."""
+        if not self._opened.is_set():
+            self.start()
+        return self._opened.wait(timeout)
 
     def _store(self, spans: list[object]) -> None:
         unfit: list[object] = []
@@ -192,6 +208,9 @@ class Writer:
     def _write_span(self, connection: sqlite3.Connection, span: object) -> bool:
         """False if nothing can be made of this one."""
         try:
+            if isinstance(span, (Settlement, Spending)):
+                span.write(connection)
+                return True
             statement = STATEMENTS[type(span)]
             if isinstance(span, LLMCall):
                 self._write_texts(connection, span)
@@ -239,6 +258,7 @@ class Writer:
                     with database.atomic():
                         write(database)
                     self._trouble = None
+                    self._opened.set()
                     return None
                 except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
                     self._trouble = f"{type(error).__name__}: {error}"
