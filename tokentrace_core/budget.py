@@ -36,7 +36,8 @@ class Budget:
     `session_usd`, `user_day_usd` (a UTC day; runs without a user count as one user), `project_month_usd` (a UTC month;
     without a project: the file's).
 
-    `warn_at`: the part of any limit at which `budget_warning` is sent, once. `reply_tokens`: how long a first reply
+    `warn_at`: the part of any limit at which `budget_warning` is sent, once. `near_last_month`: the part of the
+    project's tokens of last month at which it is sent in this month, once. `reply_tokens`: how long a first reply
     is taken to be at least; by default only what is sure refuses a call, and of a first reply nothing is.
     `on_unpriced`: what a limit in dollars does with a model without a price: "assume" its provider's dearest (15 $ and
     75 $ per million tokens if the provider is unknown, too), "block" it, or "allow" it unseen. `on_unavailable`: what a
@@ -64,6 +65,7 @@ class Budget:
         max_repeats: int | None = None,
         reply_tokens: int | None = None,
         warn_at: float = 0.7,
+        near_last_month: float | None = None,
         on_unpriced: OnUnpriced = "assume",
         on_unavailable: OnUnavailable = "block",
     ) -> None:
@@ -75,6 +77,11 @@ class Budget:
         if not 0 < warn_at <= 1:
             raise ValueError(f"Budget(warn_at={warn_at!r}): a share of the limit lies between 0 and 1")
         self.warn_at = warn_at
+        if near_last_month is not None and not near_last_month > 0:
+            raise ValueError(
+                f"Budget(near_last_month={near_last_month!r}): a part of last month's tokens, like 0.8"
+            )
+        self.near_last_month = near_last_month
         self.on_unpriced: OnUnpriced = _one_of("on_unpriced", on_unpriced, get_args(OnUnpriced))
         self.on_unavailable: OnUnavailable = _one_of(
             "on_unavailable", on_unavailable, get_args(OnUnavailable)

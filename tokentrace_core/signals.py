@@ -63,7 +63,8 @@ tool_call_started = _signals.signal(
 )
 tool_call_ended = _signals.signal("tool-call-ended", doc="receiver(recorder, call): it returned or failed.")
 budget_warning = _signals.signal(
-    "budget-warning", doc="receiver(recorder, run, scope, share): nearing a limit, once per scope."
+    "budget-warning",
+    doc="receiver(recorder, run, scope, share): nearing a limit, once per scope; no run for one of all.",
 )
 budget_exceeded = _signals.signal(
     "budget-exceeded", doc="receiver(recorder, run, error): a call was refused."

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import logging
 import os
 import threading
 import weakref
@@ -31,9 +32,12 @@ from tokentrace_core.recorder import Recorder
 from tokentrace_core.redact import Redactor
 from tokentrace_core.reserving import ReservedAmount, nano_of
 from tokentrace_core.shield import shielded
+from tokentrace_core.store.month_watch import MonthWatch
 from tokentrace_core.store.process_end import at_process_end
 from tokentrace_core.store.shared import open_writer, release_writer
 from tokentrace_core.store.trace_file import Durability
+
+log = logging.getLogger("tokentrace")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,7 +91,24 @@ class Tracer:
         ]
         for signal, receiver in self._receivers:
             signal.connect(receiver, sender=self.recorder)
+        if budget is not None and budget.near_last_month is not None:
+            self._watch_the_month(project, budget.near_last_month)
         _tracers.add(self)
+
+    def _watch_the_month(self, project: str | None, part: float) -> None:
+        def near(reached: float) -> None:
+            log.warning("tokentrace: this month's tokens have reached %d %% of last month's", reached * 100)
+            signals.emit(
+                signals.budget_warning, self.recorder, run=None, scope="near_last_month", share=reached
+            )
+
+        def ask(recorder: object, **fact: object) -> None:
+            if watch.is_due:
+                self._writer.put(watch)
+
+        watch = MonthWatch(project, part, near)
+        self._receivers.append((signals.run_ended, ask))
+        signals.run_ended.connect(ask, sender=self.recorder)
 
     def __enter__(self) -> Self:
         return self

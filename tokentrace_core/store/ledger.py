@@ -19,13 +19,14 @@ from pathlib import Path
 
 from tokentrace_core.ids import new_span_id
 from tokentrace_core.ledger import Hold, Share, Standing, Unavailable
+from tokentrace_core.store.errand import Errand
 from tokentrace_core.store.lease import Lease, dead
 
 #: The longest that a call waits for other processes that write to the file.
 PATIENCE_S = 1.0
 
 
-class Settlement:
+class Settlement(Errand):
     """A hold whose call is over: on its way into the file, where writing it twice counts it once."""
 
     __slots__ = ("_nano", "hold")
@@ -41,7 +42,7 @@ class Settlement:
         _add(connection, [(*row, self._nano) for row in held])
 
 
-class Spending:
+class Spending(Errand):
     """An amount that was never set aside, such as what a tool charged. Written by the writer alone."""
 
     __slots__ = ("_nano", "_shares")

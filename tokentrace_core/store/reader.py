@@ -56,6 +56,10 @@ class Reader:
     def close(self) -> None:
         self._database.close()
 
+    def has_table(self, name: str) -> bool:
+        """Files of earlier versions have fewer."""
+        return self._database.table(name).exists()
+
     def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Iterator[Row]:
         return self._database.query(sql, parameters)  # type: ignore[arg-type]
 

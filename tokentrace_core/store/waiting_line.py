@@ -15,7 +15,7 @@ from collections import deque
 
 from tokentrace_core.payload import Payload
 from tokentrace_core.spans import LLMCall, Run, Session, ToolCall
-from tokentrace_core.store.ledger import Settlement, Spending
+from tokentrace_core.store.errand import Errand
 
 _MOST_SPANS = 100_000
 _MOST_CHARACTERS = 64_000_000
@@ -104,7 +104,7 @@ class WaitingLine:
 
 
 def _says_what_happened(span: object) -> bool:
-    return isinstance(span, (Run, Session, Settlement, Spending)) or (
+    return isinstance(span, (Run, Session, Errand)) or (
         isinstance(span, LLMCall) and span.status == "refused"
     )
 

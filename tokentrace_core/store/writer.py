@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.spans import LLMCall, Run
+from tokentrace_core.store.errand import Errand
 from tokentrace_core.store.lease import Lease
-from tokentrace_core.store.ledger import FileLedger, Settlement, Spending
+from tokentrace_core.store.ledger import FileLedger
 from tokentrace_core.store.losses import Losses
 from tokentrace_core.store.rows import (
     INSERT_MESSAGE,
@@ -72,6 +73,8 @@ class Writer:
         """Wait until all that was handed over is written. False if that took longer than `timeout` seconds."""
         if self._thread is None and not self._line:
             return True
+        if self._thread is threading.current_thread():
+            return False  # a receiver that the writer calls: it would wait for itself
         note = Flush()
         self._line.ask(note)
         self.start()
@@ -202,13 +205,17 @@ class Writer:
                 self._losses.uncount(spans)
         if failure is not None and spans:
             self._lose(failure, spans)
-        elif unfit:
+            return
+        if unfit:
             self._lose("not encodable", unfit)
+        for errand in spans:
+            if isinstance(errand, Errand):
+                errand.written()
 
     def _write_span(self, connection: sqlite3.Connection, span: object) -> bool:
         """False if nothing can be made of this one."""
         try:
-            if isinstance(span, (Settlement, Spending)):
+            if isinstance(span, Errand):
                 span.write(connection)
                 return True
             statement = STATEMENTS[type(span)]
