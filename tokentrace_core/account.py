@@ -3,7 +3,8 @@
 Checking a sum and then calling lets ten parallel branches all see the same money left. So a call first *reserves*
 what it is expected to use; the next one sees what is spent plus what is reserved. When a call does not fit,
 `BudgetExceeded` is raised before anything is sent, and from then on the run is stopped: every further call in it is
-refused, because code that swallows the exception must not get a second chance.
+refused, because code that swallows the exception must not get a second chance. Only a call that would have fitted but
+for those in flight does not stop the run: what they do not use of what is set aside is still there.
 
 Limits of the run itself are kept here, in memory. Limits that others share are claimed from the ledger, after those:
 that takes a transaction, during which no other run may be held up, so it is a second move (`claim`).
@@ -42,6 +43,8 @@ class Reservation(Struct):
     """What it will probably use."""
     hold: Hold | None = None
     """What is set aside in the ledger."""
+    unasked: tuple[Share, ...] = ()
+    """Shared limits that could not be asked: they hear of it when it is over."""
 
 
 class Account:
@@ -102,6 +105,7 @@ class Account:
         try:
             hold, standings = self._ledger.reserve(shares, sure, reservation.amount.nano_usd)
         except Unavailable as error:
+            reservation.unasked = shares
             return self._while_unavailable(shares[0], error)
         self._shared = {standing.share.scope: _part(standing) for standing in standings}
         if hold is not None:
@@ -111,8 +115,9 @@ class Account:
         return _shared_refusal(full, sure)
 
     def stop(self, refusal: BudgetExceeded) -> BudgetExceeded:
-        """From here on every call of the run is refused."""
-        self.stopped = self.stopped or refusal
+        """From here on every call of the run is refused; unless this one was in favour of calls in flight."""
+        if not refusal.for_now:
+            self.stopped = self.stopped or refusal
         return refusal
 
     def settle(self, reservation: Reservation, usage: Usage | None, nano_usd: int | None) -> None:
@@ -147,9 +152,13 @@ class Account:
         self._reserved = _minus(self._reserved, reservation.amount)
         self._spent = _plus(self._spent, used)
         reservation.amount = Amount(0, 0)
-        if self._ledger is not None and reservation.hold is not None:
+        if self._ledger is None:
+            return
+        if reservation.hold is not None:
             self._ledger.settle(reservation.hold, used.nano_usd)
-            reservation.hold = None
+        elif reservation.unasked and used.nano_usd:
+            self._ledger.spend(reservation.unasked, used.nano_usd)
+        reservation.hold, reservation.unasked = None, ()
 
     # ── loops ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -233,13 +242,15 @@ class Account:
         if limit is None or (used < limit and used + sure <= limit):
             return None
         why = "nothing is left" if used >= limit else f"the call takes {sure:,} at least"
-        return BudgetExceeded(
+        refusal = BudgetExceeded(
             f"budget exceeded: {self._spent.tokens:,} of {limit:,} tokens used; {why}. "
             f"{_NOT_SENT} Raise Budget(tokens=...) if the run needs more.",
             scope="tokens",
             spent=self._spent.tokens,
             limit=limit,
         )
+        refusal.for_now = self._spent.tokens < limit >= self._spent.tokens + sure
+        return refusal
 
     def _money_refusal(self, sure: int) -> BudgetExceeded | None:
         limit = self._budget.run_nano
@@ -287,13 +298,15 @@ def _dollar_refusal(standing: Standing, sure: int, when: str) -> BudgetExceeded:
         else f"estimated cost {show_usd(sure)} would exceed remaining budget {show_usd(left)}"
     )
     in_flight = f" (and {show_usd(reserved)} in flight)" if reserved else ""
-    return BudgetExceeded(
+    refusal = BudgetExceeded(
         f"budget exceeded: spent {show_usd(spent)}{in_flight} of {show_usd(limit)}; {why}. "
         f"{_NOT_SENT} Raise Budget({scope}=...) {when}.",
         scope=scope,
         spent=to_usd(spent),
         limit=to_usd(limit),
     )
+    refusal.for_now = _fits(standing._replace(reserved=0), sure)
+    return refusal
 
 
 def _plus(one: Amount, other: Amount) -> Amount:

@@ -42,6 +42,9 @@ class BudgetExceeded(RuntimeError):
     US dollars as `Decimal` for money, a count for steps.
     """
 
+    for_now = False
+    """Only what calls in flight have set aside is in the way: the run is not stopped, and a later call may fit."""
+
     def __init__(self, message: str, *, scope: str, spent: Decimal | int, limit: Decimal | int) -> None:
         super().__init__(message)
         self.scope = scope
