@@ -28,7 +28,9 @@ from tokentrace_core.signals import Event
 from tokentrace_core.spans import LLMCall
 from tokentrace_core.usage import Usage
 
-log = logging.getLogger("tokentrace")
+#: With a handler that does nothing, so that an agent without logging prints nothing it did not print before.
+log = logging.getLogger("tokentrace.budget")
+log.addHandler(logging.NullHandler())
 
 
 class Asked(NamedTuple):
@@ -193,7 +195,7 @@ def warn(run: OpenRun, events: list[Event]) -> None:
     """Announce limits that have come near."""
     if run.account is not None:
         for scope, share in run.account.new_warnings(run.root.steps):
-            log.warning("tokentrace: run %s has used %d %% of %s", run.root.id, share * 100, scope)
+            log.warning("run %s has used %d %% of %s", run.root.id, share * 100, scope)
             facts: dict[str, object] = {"run": run.root, "scope": scope, "share": share}
             events.append((signals.budget_warning, facts))
 

@@ -37,7 +37,7 @@ from tokentrace_core.store.process_end import at_process_end
 from tokentrace_core.store.shared import open_writer, release_writer
 from tokentrace_core.store.trace_file import Durability
 
-log = logging.getLogger("tokentrace")
+log = logging.getLogger("tokentrace.budget")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,7 +97,7 @@ class Tracer:
 
     def _watch_the_month(self, project: str | None, part: float) -> None:
         def near(reached: float) -> None:
-            log.warning("tokentrace: this month's tokens have reached %d %% of last month's", reached * 100)
+            log.warning("this month's tokens have reached %d %% of last month's", reached * 100)
             signals.emit(
                 signals.budget_warning, self.recorder, run=None, scope="near_last_month", share=reached
             )

@@ -223,3 +223,15 @@ def test_s15_who_wants_it_has_a_first_reply_reckoned_before_it_is_known(make: Ma
             BudgetExceeded, match=r"estimated cost \$0\.0256 would exceed remaining budget \$0\.0200"
         ):
             run.llm("cent").__enter__()
+
+
+def test_s57_a_limit_that_comes_near_is_a_line_in_the_log_once_and_nothing_on_the_screen(
+    make: Make, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracer = make(run_usd="0.10", steps=100)
+    with tracer.run("agent") as run:
+        for _ in range(9):
+            with run.llm("cent") as call:
+                call.done(None, usage=REPLY)
+    assert [record.getMessage() for record in caplog.records] == [f"run {run.id} has used 70 % of run_usd"]
+    assert capfd.readouterr() == ("", "")

@@ -65,7 +65,7 @@ def test_it_is_said_once_when_the_part_is_reached_and_not_before(
     assert (warning["scope"], warning["run"]) == ("near_last_month", None)
     assert warning["share"] == pytest.approx(0.85)
     assert [record.getMessage() for record in caplog.records if "last month" in record.getMessage()] == [
-        "tokentrace: this month's tokens have reached 85 % of last month's"
+        "this month's tokens have reached 85 % of last month's"
     ]
 
 
