@@ -84,6 +84,9 @@ def write_usage(call: LLMCall, usage: Usage | None, price: Priced, *, cached: bo
     call.cache_write_1h_tokens = usage.cache_write_1h_tokens
     call.output_tokens = usage.output_tokens
     call.reasoning_tokens = usage.reasoning_tokens
+    call.input_audio_tokens = usage.input_audio_tokens or None
+    call.output_audio_tokens = usage.output_audio_tokens or None
+    call.web_searches = usage.web_searches or None
     call.usage_source = usage.source
     if usage.inconsistent:
         call.attributes["usage_inconsistent"] = True

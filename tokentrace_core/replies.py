@@ -50,10 +50,29 @@ def read_reply(reply: Any) -> Reply:
         if known(data):
             return read(data)
     return Reply(
-        usage=read_any_usage(data.get("usage")),
-        model=text_of(data.get("model")),
-        response_id=text_of(data.get("id")),
+        usage=_usage_anywhere(data),
+        model=next((text for name in _MODEL if (text := text_of(data.get(name)))), None),
+        response_id=next((text for name in _ID if (text := text_of(data.get(name)))), None),
     )
+
+
+#: Where replies of other shapes have these: Gemini's on the wire and in Python, Bedrock's, Ollama's.
+_USAGE = ("usage", "usageMetadata", "usage_metadata")
+_MODEL = ("model", "modelVersion", "model_version")
+_ID = ("id", "responseId", "response_id")
+
+
+def _usage_anywhere(data: Mapping[str, Any]) -> Usage | None:
+    usage = read_any_usage(*(data.get(name) for name in _USAGE), data)
+    tier = mapping(data.get("serviceTier")) or {}
+    return served_at(usage, tier.get("type"))
+
+
+def served_at(usage: Usage | None, tier: Any) -> Usage | None:
+    """The usage with the tier at which a reply says that it was served, if the usage does not say."""
+    if usage is None or usage.service_tier is not None or not isinstance(tier, str):
+        return usage
+    return msgspec.structs.replace(usage, service_tier=tier)
 
 
 def is_langchain(data: Mapping[str, Any]) -> bool:
@@ -89,7 +108,7 @@ def _read_chat(data: Mapping[str, Any]) -> Reply:
         )
     return Reply(
         output=assistant((message or {}).get("content") or "", calls),
-        usage=read_usage("openai", mapping(data.get("usage"))),
+        usage=served_at(read_usage("openai", mapping(data.get("usage"))), data.get("service_tier")),
         model=text_of(data.get("model")),
         stop_reason=text_of(choice.get("finish_reason")),
         response_id=text_of(data.get("id")),
@@ -111,7 +130,7 @@ def read_responses(data: Mapping[str, Any]) -> Reply:
         texts += [text_of(part.get("text")) or "" for part in mappings(item.get("content"))]
     return Reply(
         output=assistant("".join(texts), calls),
-        usage=read_usage("openai", mapping(data.get("usage"))),
+        usage=served_at(read_usage("openai", mapping(data.get("usage"))), data.get("service_tier")),
         model=text_of(data.get("model")),
         stop_reason=text_of(data.get("status")),
         response_id=text_of(data.get("id")),
@@ -127,8 +146,11 @@ def read_langchain(data: Mapping[str, Any]) -> Reply:
     ]
     return Reply(
         output=assistant(content_of(data.get("content")), calls),
-        usage=read_usage("langchain", mapping(data.get("usage_metadata")))
-        or read_any_usage(facts.get("token_usage"), facts.get("usage")),
+        usage=served_at(
+            read_usage("langchain", mapping(data.get("usage_metadata")))
+            or read_any_usage(facts.get("token_usage"), facts.get("usage")),
+            facts.get("service_tier"),
+        ),
         **langchain_facts(data),
     )
 

@@ -132,6 +132,11 @@ class LLMCall(Span, kw_only=True, eq=False):
     cache_write_1h_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    """The part of the prompt that was sound; None: nobody said."""
+    output_audio_tokens: int | None = None
+    web_searches: int | None = None
+    """Searches by the provider during the call, which it charges by the piece."""
     usage_source: Literal["reported", "estimated", "missing"] = "missing"
     cost_nano_usd: int | None = None
     cost_status: CostStatus | None = None

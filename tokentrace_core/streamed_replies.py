@@ -69,7 +69,7 @@ class StreamedReply:
     def _feed_openai(self, data: Mapping[str, Any]) -> None:
         self._note(model=data.get("model"), id=data.get("id"))
         if isinstance(data.get("usage"), Mapping):
-            self._usage = dict(data["usage"])
+            self._usage = {"service_tier": data.get("service_tier"), **data["usage"]}
         for choice in mappings(data.get("choices"))[:1]:
             self._note(stop_reason=choice.get("finish_reason"))
             delta = choice.get("delta")

@@ -2,8 +2,8 @@
 
 Half of all cost bugs are one token convention mixed with another: LangChain and OpenAI report an input that
 *includes* what came from the cache, Anthropic's own API *excludes* it, and a stream may name a counter that
-the plain answer leaves out. So each source's convention is one row of `CONVENTIONS`, and everything after
-this module sees only `Usage`: disjoint counters whose sum is the whole prompt.
+the plain answer leaves out. So each source's convention is data (`conventions`), and everything after this module
+sees only `Usage`: disjoint counters whose sum is the whole prompt.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
+from tokentrace_core.conventions import CONVENTIONS, SOURCES, Convention, Paths
+
 UsageSource = Literal["reported", "estimated", "missing"]
 
 #: More tokens than any model takes in one request; a figure above it is a fault of the sender, and would
 #: overflow the database's 64-bit integers.
 IMPLAUSIBLE_TOKENS = 10**12
+_USUAL_TIERS = frozenset({"standard", "default", "auto"})
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -36,6 +39,14 @@ class Usage(Struct, frozen=True, kw_only=True):
     """All generated tokens, reasoning included."""
     reasoning_tokens: int = 0
     """The part of `output_tokens` that was reasoning. Never added to it."""
+    input_audio_tokens: int = 0
+    """The part of the prompt that was sound, which some models charge at a price of its own."""
+    output_audio_tokens: int = 0
+    """The part of `output_tokens` that was sound."""
+    web_searches: int = 0
+    """Searches that the provider made during the call and charges by the piece."""
+    service_tier: str | None = None
+    """How fast the provider says it served the call, in its own word: priority, flex, batch, standard."""
     source: UsageSource = "reported"
     lifetime_unknown: bool = False
     """The source did not say for how long it wrote to the cache; five minutes is the usual."""
@@ -58,120 +69,91 @@ class Usage(Struct, frozen=True, kw_only=True):
         return self.input_tokens + self.output_tokens
 
 
-class Convention(NamedTuple):
-    """Where one source keeps each counter. Several paths: for `writes` their sum, else the first present."""
-
-    input: tuple[str, ...]
-    input_includes_cache: bool
-    output: tuple[str, ...]
-    reads: tuple[str, ...] = ()
-    writes_5m: tuple[str, ...] = ()
-    writes_1h: tuple[str, ...] = ()
-    writes_total: tuple[str, ...] = ()
-    """The sum of all writes, where the source gives it beside (or instead of) the parts."""
-    writes_unsplit: tuple[str, ...] = ()
-    """Writes whose lifetime the source does not tell, beside the others."""
-    reasoning: tuple[str, ...] = ()
-
-
-CONVENTIONS: dict[str, Convention] = {
-    # `usage_metadata` of an AIMessage. A plain Anthropic answer has its writes under ephemeral_* and
-    # cache_creation 0; a streamed one has only cache_creation: hence their sum.
-    "langchain": Convention(
-        input=("input_tokens",),
-        input_includes_cache=True,
-        output=("output_tokens",),
-        reads=("input_token_details.cache_read",),
-        writes_5m=("input_token_details.ephemeral_5m_input_tokens",),
-        writes_1h=("input_token_details.ephemeral_1h_input_tokens",),
-        writes_unsplit=("input_token_details.cache_creation",),
-        reasoning=("output_token_details.reasoning",),
-    ),
-    # Chat Completions and Responses: the two spellings never occur together.
-    "openai": Convention(
-        input=("prompt_tokens", "input_tokens"),
-        input_includes_cache=True,
-        output=("completion_tokens", "output_tokens"),
-        reads=("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens"),
-        writes_5m=("prompt_tokens_details.cache_write_tokens", "input_tokens_details.cache_write_tokens"),
-        reasoning=(
-            "completion_tokens_details.reasoning_tokens",
-            "output_tokens_details.reasoning_tokens",
-        ),
-    ),
-    "anthropic": Convention(
-        input=("input_tokens",),
-        input_includes_cache=False,
-        output=("output_tokens",),
-        reads=("cache_read_input_tokens",),
-        writes_5m=("cache_creation.ephemeral_5m_input_tokens",),
-        writes_1h=("cache_creation.ephemeral_1h_input_tokens",),
-        writes_total=("cache_creation_input_tokens",),
-    ),
-    # `LLMCallCompletedEvent.usage`, in three shapes whose spellings never occur together: CrewAI's own for OpenAI
-    # (prompt_tokens, cached_prompt_tokens), its own for Anthropic (input_tokens, which here includes the cache),
-    # and the nested one of Chat Completions, which litellm hands through.
-    "crewai": Convention(
-        input=("prompt_tokens", "input_tokens"),
-        input_includes_cache=True,
-        output=("completion_tokens", "output_tokens"),
-        reads=("cached_prompt_tokens", "prompt_tokens_details.cached_tokens"),
-        writes_5m=("cache_creation_tokens", "prompt_tokens_details.cache_write_tokens"),
-        reasoning=("reasoning_tokens", "completion_tokens_details.reasoning_tokens"),
-    ),
-}
-
-
-def read_usage(convention: str, payload: Mapping[str, Any] | None) -> Usage | None:
+def read_usage(source: str, payload: Mapping[str, Any] | None) -> Usage | None:
     """Read a source's usage report. None when it reports nothing; never raises, never negative.
 
-    `payload` is plain nested mappings, as the source sends them. A detail that contradicts the totals (more
-    read from the cache than there was prompt) is kept within them and marked `inconsistent`.
+    `source`: a key of `SOURCES`. `payload` is plain nested mappings, as the source sends them. What contradicts
+    itself (more read from the cache than there was prompt, a total that is no sum) is brought to the nearest
+    reading that does not, and marked `inconsistent`.
     """
     if not payload:
         return None
-    rule = CONVENTIONS[convention]
+    rule = _shape(source, payload)
     figures = _Figures(payload)
-    total_input, output = figures.first(rule.input), figures.first(rule.output)
+    told = figures.first(rule.input), figures.first(rule.output)
     reads = figures.first(rule.reads) or 0
-    writes_5m, writes_1h = figures.sum(rule.writes_5m), figures.sum(rule.writes_1h)
-    unsplit = max((figures.first(rule.writes_total) or 0) - writes_5m - writes_1h, 0)
-    unsplit += figures.sum(rule.writes_unsplit)
-    writes_5m += unsplit
-    beside = 0 if rule.input_includes_cache else reads + writes_5m + writes_1h
-    if not total_input and not output and not beside:
+    writes_5m, writes_1h, unsplit = _writes(rule, figures)
+    cached = reads + writes_5m + writes_1h
+    if not any(told) and (rule.input_includes_cache or not cached):
         return None  # some clients fill in zeros where the provider was silent
-    uncached = total_input or 0
-    if rule.input_includes_cache:
-        uncached -= reads + writes_5m + writes_1h
-        if uncached < 0:
-            figures.faulty = True
-            reads, writes_5m, writes_1h = _fit(total_input or 0, reads, writes_5m, writes_1h)
-            uncached = 0
-    reasoning = figures.first(rule.reasoning) or 0
+    prompt = (told[0] or 0) + figures.sum(rule.input_beside)
+    uncached = prompt - cached if rule.input_includes_cache else prompt
+    if uncached < 0:
+        figures.faulty = True
+        reads, writes_5m, writes_1h = _fit(prompt, reads, writes_5m, writes_1h)
+        uncached = 0
+    prompt = uncached + reads + writes_5m + writes_1h
+    output, reasoning = _reply(rule, figures, told[1] or 0, {prompt, uncached})
     return Usage(
         input_uncached_tokens=uncached,
         cache_read_tokens=reads,
         cache_write_5m_tokens=writes_5m,
         cache_write_1h_tokens=writes_1h,
-        output_tokens=output or 0,
-        reasoning_tokens=min(reasoning, output or 0),
+        output_tokens=output,
+        reasoning_tokens=reasoning,
+        input_audio_tokens=figures.part(rule.input_audio, prompt),
+        output_audio_tokens=figures.part(rule.output_audio, output),
+        web_searches=figures.first(rule.web_searches) or 0,
+        service_tier=figures.tier(rule),
         lifetime_unknown=unsplit > 0,
-        inconsistent=figures.faulty or reasoning > (output or 0),
+        inconsistent=figures.faulty,
     )
 
 
 def read_any_usage(*payloads: object) -> Usage | None:
-    """Read a provider's raw report of unknown convention: the first of these places that holds one.
-
-    Anthropic alone names its cache counters beside the input; all others follow OpenAI.
-    """
+    """Read a provider's raw report of unknown convention: the first of these places that holds one."""
     for payload in payloads:
-        if isinstance(payload, Mapping):
-            convention = "anthropic" if "cache_read_input_tokens" in payload else "openai"
-            if (usage := read_usage(convention, payload)) is not None:
-                return usage
+        if isinstance(payload, Mapping) and (usage := read_usage("any", payload)) is not None:
+            return usage
     return None
+
+
+def _shape(source: str, payload: Mapping[str, Any]) -> Convention:
+    """The first of the source's shapes by whose keys the payload can be known; else its last."""
+    shapes = SOURCES[source]
+    for name in shapes[:-1]:
+        rule = CONVENTIONS[name]
+        if any(mark in payload for mark in rule.known_by):
+            return rule
+    return CONVENTIONS[shapes[-1]]
+
+
+def _writes(rule: Convention, figures: _Figures) -> tuple[int, int, int]:
+    """What was written to the cache for five minutes and for an hour, and how much of that is not certain."""
+    five_minutes, hour = figures.first(rule.writes_5m) or 0, figures.first(rule.writes_1h) or 0
+    parts = five_minutes + hour
+    unsplit = figures.sum(rule.writes_unsplit)
+    if parts and unsplit == parts:
+        unsplit = 0  # their sum once more
+    total = figures.first(rule.writes_total)
+    if total is not None:
+        figures.faulty |= 0 < total < parts
+        unsplit += max(total - parts, 0)
+    return five_minutes + unsplit, hour, unsplit
+
+
+def _reply(rule: Convention, figures: _Figures, output: int, prompts: set[int]) -> tuple[int, int]:
+    """The whole reply, and the reasoning in it. `prompts`: what a total may count as the prompt."""
+    reasoning = figures.first(rule.reasoning) or 0
+    total = figures.first(rule.total)
+    within = {prompt + output for prompt in prompts}
+    beside = {prompt + output + reasoning for prompt in prompts}
+    if total and total not in within | beside:
+        figures.faulty = True
+    if reasoning and (total in beside or (rule.reasoning_beside_output and total not in within)):
+        output += reasoning
+    figures.faulty |= reasoning > output
+    return output, min(reasoning, output)
 
 
 class _Figures:
@@ -181,24 +163,53 @@ class _Figures:
         self._payload = payload
         self.faulty = False
 
-    def first(self, paths: tuple[str, ...]) -> int | None:
+    def first(self, paths: Paths) -> int | None:
         """The first figure present. A true 0 counts as present."""
         for path in paths:
             if (count := self._count(path)) is not None:
                 return count
         return None
 
-    def sum(self, paths: tuple[str, ...]) -> int:
+    def sum(self, paths: Paths) -> int:
         return sum([self._count(path) or 0 for path in paths])
+
+    def part(self, paths: Paths, whole: int) -> int:
+        """A figure that can be no more than the whole it is of."""
+        count = self.first(paths) or 0
+        self.faulty |= count > whole
+        return min(count, whole)
+
+    def tier(self, rule: Convention) -> str | None:
+        """What is said of the tier; what is not the usual, before what is."""
+        for path in rule.tier_counts:
+            if self._count(path) is not None:
+                return path.rpartition(".")[2]
+        said = [tier for path in rule.tier if isinstance(tier := self._payload.get(path), str)]
+        return next((tier for tier in said if tier not in _USUAL_TIERS), said[0] if said else None)
 
     def _count(self, path: str) -> int | None:
         value: Any = self._payload
-        for name in _names(path):
+        for name, items in _steps(path):
             if type(value) is not dict and not isinstance(value, Mapping):
                 return None
             value = value.get(name)
-        if value is None:
-            return None
+            if value is None:
+                return None
+            if items is not None:
+                return self._sum_of(value, items)
+        if type(value) is int and 0 <= value <= IMPLAUSIBLE_TOKENS:
+            return value
+        return self._doubtful(value)
+
+    def _sum_of(self, values: Any, items: _Items) -> int | None:
+        listed = values if isinstance(values, list) else ()
+        chosen = [
+            item for item in listed if isinstance(item, Mapping) and item.get(items.key) == items.wanted
+        ]
+        counts = [count for item in chosen if (count := self._doubtful(item.get(items.counter))) is not None]
+        return sum(counts) if counts else None
+
+    def _doubtful(self, value: Any) -> int | None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.faulty = True
             return None
@@ -208,9 +219,23 @@ class _Figures:
         return int(value)
 
 
+class _Items(NamedTuple):
+    """Of a list, those whose `key` has this value: their `counter` is summed."""
+
+    key: str
+    wanted: str
+    counter: str
+
+
 @cache
-def _names(path: str) -> tuple[str, ...]:
-    return tuple(path.split("."))
+def _steps(path: str) -> tuple[tuple[str, _Items | None], ...]:
+    before, _, after = path.partition("[")
+    names = before.split(".")
+    if not after:
+        return tuple((name, None) for name in names)
+    chosen, _, counter = after.partition("].")
+    key, _, wanted = chosen.partition("=")
+    return (*((name, None) for name in names[:-1]), (names[-1], _Items(key, wanted, counter)))
 
 
 def _fit(total: int, *parts: int) -> list[int]:

@@ -122,7 +122,9 @@ def reply_of(response: Any) -> Reply:
     reason = at(raw, "choices", 0, "finish_reason") or at(raw, "stop_reason")
     return Reply(
         output=message,
-        usage=read_any_usage(_plain(at(raw, "usage")), at(response, "additional_kwargs")),
+        usage=read_any_usage(
+            _plain(at(raw, "usage")), _plain(at(raw, "usage_metadata")), raw, at(response, "additional_kwargs")
+        ),
         model=_text(at(raw, "model")),
         stop_reason=_text(reason or at(raw, "delta", "stop_reason") or at(raw, "status")),
         response_id=_text(at(raw, "id")),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tokentrace_core import PriceBook, Usage
 from tokentrace_core.conventions import CONVENTIONS, SOURCES
+from tokentrace_core.replies import read_reply
 from tokentrace_core.usage import IMPLAUSIBLE_TOKENS, read_any_usage, read_usage
 
 PAYLOADS = Path(__file__).parent / "payloads" / "usage"
@@ -234,6 +235,50 @@ def test_p9_how_fast_a_call_was_served_is_read_where_the_report_says_so(
     usage = read_usage(source, payload)
     assert usage is not None
     assert usage.service_tier == tier
+
+
+CACHED = Usage(**EXPECTED["cached"]["usage"])
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (
+            {"candidates": [], "modelVersion": "gemini-2.5-pro", "usageMetadata": ("gemini", "cached", 0)},
+            CACHED,
+        ),
+        (
+            {"candidates": [], "model_version": "gemini-2.5-pro", "usage_metadata": ("gemini", "cached", 1)},
+            CACHED,
+        ),
+        ({"output": {"message": {}}, "stopReason": "end_turn", "usage": ("bedrock", "cached", 0)}, CACHED),
+        ({"choices": [], "usage": ("litellm", "cached", 0)}, CACHED),
+        (FILES["ollama"]["cases"]["plain"][0], Usage(**EXPECTED["plain"]["usage"])),
+    ],
+)
+def test_usage_is_found_in_the_replies_of_clients_that_are_called_directly(
+    reply: dict[str, Any], expected: Usage
+) -> None:
+    """Else a call made without a framework is estimated though its provider told the figures."""
+    for place, value in reply.items():
+        if isinstance(value, tuple):
+            file, case, number = value
+            reply = {**reply, place: FILES[file]["cases"][case][number]}
+    assert read_reply(reply).usage == expected
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"choices": [], "service_tier": "flex", "usage": {"prompt_tokens": 1, "completion_tokens": 1}},
+        {"object": "response", "service_tier": "flex", "usage": {"input_tokens": 1, "output_tokens": 1}},
+        {"output": {"message": {}}, "usage": {"inputTokens": 1}, "serviceTier": {"type": "flex"}},
+    ],
+)
+def test_p9_the_tier_that_a_reply_names_beside_its_usage_is_kept_with_it(reply: dict[str, Any]) -> None:
+    usage = read_reply(reply).usage
+    assert usage is not None
+    assert usage.service_tier == "flex"
 
 
 def test_a_report_of_unknown_convention_is_read_where_it_is() -> None:

@@ -243,6 +243,13 @@ def m003_shared_budgets(db: Database) -> None:
     db.execute("create index idx_reservations_id on reservations (id)")
 
 
+@migrations()
+def m004_what_else_is_charged(db: Database) -> None:
+    # Sound has a price of its own in some thirty models, up to sixteen times that of text; searches in a hundred.
+    for column in ("input_audio_tokens", "output_audio_tokens", "web_searches"):
+        db.table("llm_calls").add_column(column, int)
+
+
 def status_now(table: str, row: str = "t") -> str:
     """SQL: the status of a row by now. What runs in a process that is dead was interrupted, whatever the row says."""
     gone = dead(f"{row}.writer_id")
