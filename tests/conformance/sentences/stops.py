@@ -28,8 +28,21 @@ run failure (budget_exceeded) $0.0312
 """
 
 
+TWO_CALLS_WORTH = {
+    "usd": Budget(run_usd=TWO_CALLS),
+    "user-day": Budget(user_day_usd=TWO_CALLS),
+    "all": Budget(run_usd=1, session_usd=1, user_day_usd=1, project_month_usd=TWO_CALLS, tokens=10**9),
+}
+NOTHING = {
+    "usd": Budget(run_usd=0),
+    "steps": Budget(steps=0),
+    "tokens": Budget(tokens=0),
+    "user-day": Budget(user_day_usd=0),
+}
+
+
 class Stops:
-    @pytest.mark.parametrize("budget", [Budget(run_usd=TWO_CALLS)], ids=["usd"])
+    @pytest.mark.parametrize("budget", TWO_CALLS_WORTH.values(), ids=TWO_CALLS_WORTH)
     def test_a_budget_of_two_calls_stops_before_the_third_request(self, stage: Stage, style: str) -> None:
         """Else a loop spends until somebody looks."""
         stage.expect("Go on.", *ENDLESS)
@@ -47,7 +60,7 @@ class Stops:
         assert stage.server.count == 2
         assert stage.tree() == STOPPED_AFTER_TWO
 
-    @pytest.mark.parametrize("budget", [Budget(run_usd=0), Budget(steps=0)], ids=["usd", "steps"])
+    @pytest.mark.parametrize("budget", NOTHING.values(), ids=NOTHING)
     def test_a_budget_that_is_spent_sends_nothing(self, stage: Stage, style: str) -> None:
         """Else every new request of a blocked user costs once more."""
         stage.expect("Go on.", *ENDLESS)
@@ -96,3 +109,30 @@ run success $0.000027 -> Yes.
     llm openai/gpt-4o-mini success input=100 output=20 $0.000027
 """
         )
+
+    @pytest.mark.parametrize("budget", [Budget(user_day_usd=TWO_CALLS)], ids=["user-day"])
+    def test_a_users_day_that_one_run_has_spent_is_spent_for_their_next_and_nobody_elses(
+        self, stage: Stage, style: str
+    ) -> None:
+        """Else a user who starts over has the day's money again."""
+        stage.expect("Go on.", *ENDLESS)
+        stage.expect("Good morning?", Turn("Yes."))
+        for question in ("Go on.", "Good morning?"):
+            with pytest.raises(BudgetExceeded, match="user_day_usd"):
+                stage.ask(Work(question, (add,), user="ada"), style)
+            assert stage.server.count == 2
+        assert stage.ask(Work("Good morning?", user="bob"), style) == "Yes."
+        assert stage.server.count == 3
+        stopped, refused, answered = stage.checked().runs()[::-1]
+        assert [run["status"] for run in (stopped, refused, answered)] == ["failure", "failure", "success"]
+        assert (refused["llm_calls"], refused["refused_calls"], refused["cost_nano_usd"]) == (0, 1, 0)
+
+    @pytest.mark.parametrize("budget", [Budget(max_repeats=2)], ids=["repeats"])
+    def test_an_agent_that_goes_in_circles_is_stopped(self, stage: Stage, style: str) -> None:
+        """Else a tool is asked the same for ever, because each call alone is cheap."""
+        stage.expect("Go on.", *ENDLESS)
+        with pytest.raises(BudgetExceeded, match="tool 'add' was called 3 times with the same arguments"):
+            stage.ask(Work("Go on.", (add,)), style)
+        assert stage.server.count == 3
+        [run] = stage.checked().runs()
+        assert (run["status"], run["error_type"]) == ("failure", "budget_exceeded")
