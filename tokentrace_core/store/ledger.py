@@ -60,21 +60,22 @@ class Spending(Errand):
 
 
 class FileLedger:
-    """The ledger of one trace file. `put` hands what cannot wait to the writer; `ready` waits for its first words."""
+    """The ledger of one trace file. `put` hands what can wait to the writer; `ready` waits until it has a file."""
 
-    def __init__(
-        self, path: Path, lease: Lease, put: Callable[[object], None], ready: Callable[[float], bool]
-    ) -> None:
+    def __init__(self, path: Path, put: Callable[[object], None], ready: Callable[[float], bool]) -> None:
         self._path = path
         self._put = put
         self._ready = ready
-        self.begin_afresh(lease)
 
-    def begin_afresh(self, lease: Lease) -> object:
-        """Have a connection of one's own; gives back the one that was there."""
+    def begin_afresh(self, lease: Lease, busy: threading.Lock) -> object:
+        """Have a connection of one's own; gives back the one that was there.
+
+        `busy`: held by whoever of this process writes to the file, so that nobody waits by polling for a lock of
+        SQLite's, and none of its connections writes while another one moves the log into the file.
+        """
         before = getattr(self, "_connection", None)
         self._lease = lease
-        self._lock = threading.Lock()
+        self._busy = busy
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._key = b""
@@ -85,15 +86,17 @@ class FileLedger:
         self, shares: Sequence[Share], sure: int, expected: int
     ) -> tuple[Hold | None, list[Standing]]:
         """See `tokentrace_core.ledger.Ledger`."""
-        if not self._lock.acquire(timeout=PATIENCE_S):
-            raise Unavailable("other calls of this process have waited for it too long")
+        if not self._ready(PATIENCE_S):
+            raise Unavailable(f"{self._path} cannot be written")
+        if not self._busy.acquire(timeout=PATIENCE_S):
+            raise Unavailable(f"{self._path} is being written for too long")
         try:
             return self._in_transaction(lambda file: self._reserve(file, shares, sure, expected))
         except (sqlite3.Error, OSError) as error:
-            self._close()
+            self.close()
             raise Unavailable(f"{type(error).__name__}: {error}") from None
         finally:
-            self._lock.release()
+            self._busy.release()
 
     def settle(self, hold: Hold, nano_usd: int) -> None:
         """See `tokentrace_core.ledger.Ledger`."""
@@ -106,19 +109,11 @@ class FileLedger:
         """Count an amount that was not set aside."""
         self._put(Spending(shares, nano_usd))
 
-    def rest(self, timeout: float) -> bool:
-        """Let go of the file until `go_on`. False if that took longer than `timeout` seconds."""
-        resting = self._lock.acquire(timeout=timeout)
-        if resting:
-            self._close()
-        return resting
-
-    def go_on(self) -> None:
-        self._lock.release()
-
     def close(self) -> None:
-        with self._lock:
-            self._close()
+        """Let go of the file. By whoever is `busy`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     # ── the transaction ──────────────────────────────────────────────────────────────────────────────
 
@@ -165,12 +160,10 @@ class FileLedger:
 
     def _open(self) -> sqlite3.Connection:
         """The connection to the file that the path leads to now; the writer has made its tables."""
-        if not self._ready(PATIENCE_S):
-            raise sqlite3.OperationalError(f"{self._path} cannot be written")
         found = self._path.stat()
         file = (found.st_dev, found.st_ino)
         if self._connection is not None and file != self._file:
-            self._close()
+            self.close()
         if self._connection is None:
             connection = sqlite3.connect(
                 self._path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
@@ -180,11 +173,6 @@ class FileLedger:
             self._key = _key_of(connection)
             self._connection, self._file = connection, file
         return self._connection
-
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
 
 
 def _standing(connection: sqlite3.Connection, share: Share, subject: str) -> Standing:

@@ -54,7 +54,7 @@ class Writer:
     def __init__(self, path: Path, durability: Durability = "normal") -> None:
         self.path = path
         self.durability: Durability = durability
-        self.ledger = FileLedger(path, Lease(), self.put, self._opens)
+        self.ledger = FileLedger(path, self.put, self._opens)
         self.begin_afresh()
 
     @property
@@ -94,18 +94,14 @@ class Writer:
 
     def rest(self, timeout: float) -> bool:
         """Let go of the file until `go_on`. False if a batch took longer than `timeout` seconds."""
-        if not self.ledger.rest(timeout):
-            return False
         resting = self._busy.acquire(timeout=timeout)
         if resting:
             self._file.close()
-        else:
-            self.ledger.go_on()
+            self.ledger.close()
         return resting
 
     def go_on(self) -> None:
         self._busy.release()
-        self.ledger.go_on()
 
     def recall(self, session_id: str) -> Run | None:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
@@ -135,7 +131,7 @@ class Writer:
         """Held while a fork would leave the child half a transaction or half an import."""
         self._opened = threading.Event()
         self._lease = Lease()
-        before.append(self.ledger.begin_afresh(self._lease))
+        before.append(self.ledger.begin_afresh(self._lease, self._busy))
         self._file = TraceFile(self.path, self._lease.take, self.durability)
         self._losses = Losses(self.path)
         self._trouble: str | None = None
@@ -179,8 +175,8 @@ class Writer:
         """The last words, if the file will hear them at once."""
         if self._file.is_open:
             self._attempt(lambda database: self._lease.end(database.conn), patience_s=0.0)
-        self.ledger.close()
         with self._busy:
+            self.ledger.close()
             self._file.close()
 
     def _opens(self, timeout: float) -> bool:
