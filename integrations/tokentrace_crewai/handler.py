@@ -117,16 +117,12 @@ class TokentraceListener(BaseEventListener):
 
     def _nest(self, key: Hashable, source: Any, event: Any) -> bool:
         """Begin what is not recorded itself: only its links matter. False if it is inside nothing."""
-        return any(
-            self._recorder.nest(
-                key,
-                parent,
-                mapping.name_of(event),
-                in_loop=mapping.is_agent_loop(event),
-                step_name=mapping.step_name_of(source, event),
-            )
-            for parent in (event.parent_event_id, self._place.current())
-            if parent is not None
+        return self._recorder.nest(
+            key,
+            event.parent_event_id,
+            mapping.name_of(event),
+            in_loop=mapping.is_agent_loop(event),
+            step_name=mapping.step_name_of(source, event),
         )
 
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────
