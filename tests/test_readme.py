@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import pytest
 from langchain.agents import create_agent
 
+import tokentrace_langchain
 from tests.loopback import LoopbackServer, Turn
 from tests.loopback.clients import openai_client
 from tokentrace_core import Tracer, default_tracer
 from tokentrace_core.pricing import show_usd, to_usd
 from tokentrace_core.store.reader import Reader
-from tokentrace_langchain import uninstrument
 from tokentrace_langchain.demo import ScriptedChatModel
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ _ANSWERS = {
     "tokentrace demo": r"⛔ refused",
     "tokentrace runs": r"(?:\n.* librarian .*){3}",
     "tokentrace show last --messages": r"(?s)total  .*── call 1 .*→ list_files",
-    "tokentrace cost --by model,user": r"gpt-4o-mini +demo +3 .*\$0\.01",
+    "tokentrace cost --by model,user": r"gpt-4o-mini +demo +3 .*\$0\.0\d+ ",
     "tokentrace doctor": r"✓ quick check +ok",
     "cost_usd from run_costs order by": r"librarian +failure +\d+ +0\.00\d+(?s:.*)librarian +success",
     "avg(cost_usd)": r"\n *\d+(\.\d+)? +0\.00\d+",
@@ -85,17 +85,47 @@ def test_every_block_has_a_language_that_is_tried() -> None:
     assert {block.language for block in BLOCKS} == {"bash", "python", "text"}
 
 
+def answered(_: Any) -> dict[str, Any]:
+    """What the reader's own model answers."""
+    return {"content": "done", "usage": {"input": 50, "output": 5}}
+
+
 @pytest.fixture
 def agent() -> Any:
-    """The reader's own agent."""
-    return create_agent(
-        ScriptedChatModel(answer=lambda _: {"content": "done", "usage": {"input": 50, "output": 5}}), []
-    )
+    """The reader's own agent, as the others are the reader's own, too."""
+    return create_agent(ScriptedChatModel(answer=answered), [])
+
+
+@pytest.fixture
+def engine() -> Iterator[Any]:
+    from llama_index.core import Document, SummaryIndex
+
+    import tokentrace_llama_index
+    from tokentrace_llama_index.demo import ScriptedModel
+
+    index = SummaryIndex.from_documents([Document(text="Order 4711 is on its way.")])
+    yield index.as_query_engine(llm=ScriptedModel(answer=answered))
+    tokentrace_llama_index.uninstrument()
+
+
+@pytest.fixture
+def crew() -> Iterator[Any]:
+    import tests.integrations.crewai.quiet  # noqa: F401, I001  before CrewAI
+    from crewai import Agent, Crew, Task
+
+    import tokentrace_crewai
+    from tokentrace_crewai.demo import ScriptedLLM
+
+    llm = ScriptedLLM(model="gpt-4o-mini", answer=answered)
+    clerk = Agent(role="clerk", goal="Help.", backstory="Old.", llm=llm)
+    yield Crew(agents=[clerk], tasks=[Task(description="Find it.", expected_output="it", agent=clerk)])
+    tokentrace_crewai.uninstrument()
 
 
 @pytest.mark.parametrize("code", of("python"))
 def test_a_python_block_runs_as_it_stands_and_records_what_it_says(
     code: str,
+    request: pytest.FixtureRequest,
     agent: Any,
     tmp_path: Path,
     server: LoopbackServer,
@@ -111,12 +141,13 @@ def test_a_python_block_runs_as_it_stands_and_records_what_it_says(
         "client": openai_client(server),
         "orders": {4711: "on its way"},
     }
+    given |= {name: request.getfixturevalue(name) for name in ("engine", "crew") if f"{name}." in code}
     default_tracer().close()  # that of another test; the next one is made in this folder
     try:
         exec(compile(code, "README.md", "exec"), given)
         _use_what_it_set_up(code, given)
     finally:
-        uninstrument()
+        tokentrace_langchain.uninstrument()
         for value in (*given.values(), default_tracer()):
             if isinstance(value, Tracer):
                 assert value.close()
@@ -130,6 +161,8 @@ def test_a_python_block_runs_as_it_stands_and_records_what_it_says(
     printed = capsys.readouterr().out
     if 'user_id": "ada"' in code:
         assert run["user_id"] == "ada"
+    if 'session_id": "ticket-4711"' in code:
+        assert run["session_id"] == "ticket-4711"
     if 'tracer.run("triage")' in code:
         assert (run["name"], run["session_id"], run["user_id"]) == ("triage", "ticket-4711", "ada")
         assert tools == [("lookup", "success")]
@@ -142,7 +175,7 @@ def test_a_python_block_runs_as_it_stands_and_records_what_it_says(
 
 def _use_what_it_set_up(code: str, given: dict[str, Any]) -> None:
     """Some blocks only prepare what the reader's own code does then."""
-    if "instrument()" in code:
+    if "tokentrace_langchain.instrument()" in code:
         given["agent"].invoke(given["question"])
     if ".connect" in code:
         with Tracer("traces.db") as tracer, tracer.run("slow"), tracer.llm("gpt-4o", messages="x") as call:

@@ -191,7 +191,9 @@ class OpenRun:
         "root",
         "steps",
         "touched",
+        "unanswered",
         "waiting",
+        "waiting_since",
     )
 
     def __init__(
@@ -213,6 +215,9 @@ class OpenRun:
         """It has begun to wait for a human."""
         self.questions: list[Any] = []
         """What the human is asked, by all branches that wait."""
+        self.waiting_since = 0
+        self.unanswered: set[str] = set()
+        """The tools that wait, by the provider's id or else by name; they are called again with the answer."""
         self.resumable = False
         self.refused: LLMCall | None = None
         """The call that a budget refused; from then on all are, and those are attempts at the same."""
@@ -221,10 +226,26 @@ class OpenRun:
 
     def ask(self, questions: Iterable[Any]) -> None:
         """Begin to wait. The same question is heard at every level that it passes."""
-        self.waiting = True
+        if not self.waiting:
+            self.waiting, self.waiting_since = True, self.clock.now()
         for question in questions:
             if question is not None and not any(asked is question for asked in self.questions):
                 self.questions.append(question)
+
+    def hear(self, tool: str) -> None:
+        """This tool is called; if it was the last one that waited, the run goes on without ever having returned."""
+        if tool not in self.unanswered:
+            return
+        self.unanswered.discard(tool)
+        if not self.unanswered:
+            self.root.waiting_ms += (self.clock.now() - self.waiting_since) // 1000
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Wait no longer."""
+        self.waiting = False
+        self.questions = []
+        self.unanswered.clear()
 
     def add_totals(self, call: LLMCall) -> None:
         """Add an ended model call's tokens; its cost is charged along the loops."""

@@ -181,8 +181,9 @@ class Recorder:
         def stop(node: Node) -> list[Event]:
             node.run.ask(questions)
             if isinstance(node.span, ToolCall):
+                # it is called again with the answer
+                node.run.unanswered.add(node.span.tool_call_id or node.span.name)
                 if node.span.tool_call_id:
-                    # it is called again with the answer
                     steps.expect_tool(node, {"id": node.span.tool_call_id, "name": node.span.name})
                 return self._ends.call(node, node.span, "waiting", [])
             return self._ends.part(node, None, None)
@@ -446,6 +447,7 @@ class Recorder:
                 arguments=self._sealer.seal(arguments),
                 started_at=node.run.clock.now(),
             )
+            node.run.hear(call.tool_call_id or call.name)
             node.span, node.step, node.tool_id = call, step, call.id
             step.calls += 1
             node.run.root.tool_calls += 1

@@ -185,13 +185,8 @@ class OpenRuns:
         span.waiting_ms += max(run.clock.now() - (span.ended_at or run.clock.now()), 0) // 1000
         span.error_type = span.error = None
         span.attributes.pop("waiting_for", None)
-        span.status, span.ended_at, run.waiting, run.questions, run.resumable = (
-            "running",
-            None,
-            False,
-            [],
-            True,
-        )
+        span.status, span.ended_at, run.resumable = "running", None, True
+        run.go_on()
         self._runs[span.id] = run
         self.add(Node(key, run, None, span.name))
         events.append((signals.run_started, {"run": span}))
@@ -231,7 +226,9 @@ class OpenRuns:
         stopped = run.account.stopped if run.account else None
         # A run that a budget stopped has failed by that, whatever the framework made of the exception.
         failure = error if error is not None and status_of(error) != "failure" else stopped or error
-        if failure is not None:
+        if failure is not None and status_of(failure) == "cancelled" and run.waiting and run.resumable:
+            span.status = "waiting"  # put aside until the answer comes
+        elif failure is not None:
             span.status = status_of(failure)
             if span.status != "cancelled":  # being called off is no error
                 self._sealer.blame(span, failure)

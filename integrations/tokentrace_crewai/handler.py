@@ -92,6 +92,7 @@ class TokentraceListener(BaseEventListener):
     def _begin(self, key: Hashable, source: Any, event: Any) -> None:
         match event.type:
             case "llm_call_started":
+                self._end_untold(source, event.parent_event_id)
                 self._recorder.open_llm(
                     key,
                     parent=event.parent_event_id,
@@ -108,22 +109,20 @@ class TokentraceListener(BaseEventListener):
                     run=lambda: {"framework": "crewai", "name": event.tool_name},
                 )
             case kind:
+                if kind in _REQUESTS:
+                    self._end_untold(None, event.parent_event_id)
                 if not self._nest(key, source, event) and kind in _REQUESTS:
                     self._recorder.open_run(key, **mapping.run_facts(source, event))
                     place.when_called_off(lambda: self._call_off(key))
 
     def _nest(self, key: Hashable, source: Any, event: Any) -> bool:
         """Begin what is not recorded itself: only its links matter. False if it is inside nothing."""
-        return any(
-            self._recorder.nest(
-                key,
-                parent,
-                mapping.name_of(event),
-                in_loop=mapping.is_agent_loop(event),
-                step_name=mapping.step_name_of(source, event),
-            )
-            for parent in (event.parent_event_id, self._place.current())
-            if parent is not None
+        return self._recorder.nest(
+            key,
+            event.parent_event_id,
+            mapping.name_of(event),
+            in_loop=mapping.is_agent_loop(event),
+            step_name=mapping.step_name_of(source, event),
         )
 
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────
@@ -146,6 +145,16 @@ class TokentraceListener(BaseEventListener):
             self._recorder.close_tool(key, event.output, error=mapping.failure_of(event))
         else:
             self._recorder.close_run(key, output=mapping.output_of(event))
+
+    def _end_untold(self, source: Any, parent: Hashable | None) -> None:
+        """End the call before, this client's or anybody's: CrewAI tells no end of what litellm answers with tool calls.
+
+        It then takes that call for the parent of whatever comes next, which the recorder knows by another key.
+        """
+        before = self._place.innermost(_CALLS[0], source)
+        if before is not None and parent is not None and not self._recorder.knows(parent):
+            self._place.leave(_CALLS[0], source, before)
+            self._recorder.close_llm(before)
 
     def _call_off(self, key: Hashable) -> None:
         """Whoever waited for it does no longer; CrewAI tells nobody."""

@@ -33,7 +33,11 @@ _EXECUTOR = "AgentExecutor"
 #: What an agent's steps are called when its task has no name, or it has no task; other frameworks' agents call them so.
 _AGENT_STEP = "model"
 #: What CrewAI adds to messages for its own use.
-_OWN_FIELDS = ("cache_breakpoint", "cache_control")
+_OWN_FIELD = "cache_breakpoint"
+#: Where the providers' tool calls have what was asked for: a function of its own, else the call itself.
+_FUNCTIONS = ("function", "function_call")
+_ARGUMENTS = ("arguments", "input", "args")
+_IDS = ("id", "toolUseId")
 
 
 class CrewAIError(Exception):
@@ -139,7 +143,7 @@ def to_message(message: Any) -> Message:
     """A message that was sent, in the common form; a bare text was said by the user."""
     if not isinstance(message, Mapping):
         return {"role": "user", "content": message}
-    common = {name: value for name, value in message.items() if name not in _OWN_FIELDS}
+    common = {name: value for name, value in message.items() if name != _OWN_FIELD}
     common["content"] = content_of(message.get("content")) or ""
     if isinstance(calls := message.get("tool_calls"), list):
         common["tool_calls"] = [_tool_call(call) for call in calls]
@@ -150,18 +154,23 @@ def answer_to_message(answer: Any) -> Message:
     """What a model answered: a text, the tool calls that it asks for, or an object in the form it was asked for."""
     if isinstance(answer, list):
         return {"role": "assistant", "content": "", "tool_calls": [_tool_call(call) for call in answer]}
-    if isinstance(answer, Mapping) and "role" in answer:
-        return to_message(answer)
     return {"role": "assistant", "content": answer}
 
 
 def _tool_call(call: Any) -> dict[str, Any]:
     """A tool call of any provider. CrewAI writes what lies deep in a message as Python would: quoted."""
-    function = _mapping(at(call, "function")) or call
-    given = (at(function, name) for name in ("arguments", "input", "args"))
-    arguments = next((one for one in given if one is not None), None)
-    name, call_id = at(function, "name"), at(call, "id")
-    return {"id": _unquoted(call_id), "name": _unquoted(name), "arguments": parsed(_unquoted(arguments))}
+    function = _first(call, _FUNCTIONS) or call
+    call_id = _first(call, _IDS) or _first(function, _IDS)
+    return {
+        "id": call_id,
+        "name": _first(function, ("name",)),
+        "arguments": parsed(_first(function, _ARGUMENTS)),
+    }
+
+
+def _first(thing: Any, names: tuple[str, ...]) -> Any:
+    """The first of these fields that says something."""
+    return next((_unquoted(value) for name in names if (value := at(thing, name)) is not None), None)
 
 
 def _unquoted(value: Any) -> Any:

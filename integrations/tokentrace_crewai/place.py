@@ -34,6 +34,13 @@ class Place:
         frames = self._frames.get()
         return frames[-1].key if frames else None
 
+    def innermost(self, kind: str, source: object | None) -> Hashable | None:
+        """The innermost thing that this code runs in, if it is of this kind, and of this object if one is given."""
+        frames = self._frames.get()
+        if not frames or frames[-1].kind != kind or (source is not None and frames[-1].source != id(source)):
+            return None
+        return frames[-1].key
+
     def enter(self, kind: str, source: object, key: Hashable, parent: Hashable | None) -> None:
         self._frames.set((*self._frames.get(), Frame(kind, id(source), key, parent)))
 

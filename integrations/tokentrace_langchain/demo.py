@@ -21,6 +21,12 @@ from tokentrace_core import MissingExtra, TokentraceError, Tracer
 from tokentrace_langchain.handler import TokentraceHandler
 from tokentrace_langchain.mapping import to_message
 
+try:
+    from langchain.agents import create_agent
+    from langchain.chat_models import init_chat_model
+except ImportError as _error:  # recording needs langchain-core alone
+    raise MissingExtra("tokentrace_langchain.demo", "langchain", "demo") from _error
+
 #: From the conversation, in the common form, to {"content", "tool_calls", "usage"}.
 Answer = Callable[[list[Mapping[str, Any]]], Mapping[str, Any]]
 
@@ -79,10 +85,6 @@ def run_agent(
     answer: Answer,
 ) -> str:
     """Build the agent, ask it, return its answer. `model` None: the scripted one, which asks `answer`."""
-    try:
-        from langchain.agents import create_agent
-    except ImportError as error:
-        raise MissingExtra("the demo", "langchain", "demo") from error
     agent: Runnable[Any, Any] = create_agent(
         _real(model) if model else ScriptedChatModel(answer=answer),
         [_as_tool(tool) for tool in tools],
@@ -104,8 +106,6 @@ def run_agent(
 
 def _real(model: str) -> BaseChatModel:
     """The model by its name; what is wrong with the name, or with the installation, as one sentence."""
-    from langchain.chat_models import init_chat_model
-
     try:
         return init_chat_model(model)
     except Exception as error:

@@ -107,7 +107,8 @@ def _enter(recorder: Recorder, span: Span) -> None:
     place = _place(recorder, span)
     known = recorder.nest(span.id_, place, span.name, in_loop=span.in_loop, step_name=span.step_name)
     if not known and span.is_request:
-        recorder.open_run(span.id_, **mapping.run_of(span, mapping.asked(span.arguments)))
+        facts = mapping.run_of(span, mapping.asked(span.arguments))
+        recorder.open_run(span.id_, resume=mapping.is_resume(span.arguments), **facts)
 
 
 def _place(recorder: Recorder, span: Span) -> Any:
@@ -124,7 +125,9 @@ def _place(recorder: Recorder, span: Span) -> Any:
 def _exit(recorder: Recorder, span: Span, result: Any, error: BaseException | None) -> None:
     """The span is over; and with it the run whose streamed answer it has written down."""
     if recorder.knows(span.id_):  # a call that was refused is not
-        if error is not None:
+        if (questions := mapping.questions_of(span, result, error)) is not None:
+            recorder.wait(span.id_, *questions)
+        elif error is not None:
             recorder.fail(span.id_, error)
         elif span.kind in ("tool", "retrieval"):
             _close_tool(recorder, span, result)

@@ -27,6 +27,11 @@ from tokentrace_core.integration import (
 )
 from tokentrace_llama_index.span import Span
 
+try:
+    from workflows.runtime.types.results import WaitingForEvent
+except ImportError:  # before workflows 2.9 a step that waits for a human stays where it is
+    WaitingForEvent = ()  # type: ignore[assignment,misc]  # nothing is an instance of it
+
 Message = Mapping[str, Any]
 
 
@@ -63,6 +68,26 @@ def said_last(result: Any, instance: Any = None) -> Any:
     if isinstance(answer, ChatMessage):
         return to_message(answer)["content"]
     return result if answer is None else answer
+
+
+# ── waiting for a human ──────────────────────────────────────────────────────────────────────────────────
+
+
+def questions_of(span: Span, result: Any, error: BaseException | None) -> list[Any] | None:
+    """What this stopped to ask a human; None if it did not.
+
+    LlamaIndex leaves the tool by an error that has the question, and the agent's call of the tool empty.
+    """
+    if isinstance(error, WaitingForEvent):
+        event = at(error, "add", "waiter_event")
+        return [at(event, "prefix") or at(event, "_data")]
+    left_empty = span.kind == "tool" and span.method == "call_tool" and result is None and error is None
+    return [] if left_empty else None
+
+
+def is_resume(arguments: BoundArguments) -> bool:
+    """Whether this request goes on with the context of one that stopped: nothing starts it."""
+    return arguments.arguments.get("start_event", arguments) is None
 
 
 # ── model calls ──────────────────────────────────────────────────────────────────────────────────────────

@@ -11,8 +11,23 @@ import pytest
 
 from tests.conformance.stage import STYLES, Stage
 from tests.conformance.suite import HandlerSuite
+from tests.conformance.table import Results
 from tests.loopback import LoopbackServer
 from tokentrace_core import Budget, Tracer, shield
+
+RESULTS = pytest.StashKey[Results]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what the suites find, for the table."""
+    config.stash[RESULTS] = Results()
+    config.pluginmanager.register(config.stash[RESULTS])
+
+
+@pytest.fixture
+def results(request: pytest.FixtureRequest) -> Results:
+    """What has been found so far in this session."""
+    return request.config.stash[RESULTS]
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 python -m tests.conformance.table        prints two Markdown tables; exits with pytest's own code
 
-A column is a test class of the suite, a row is a sentence, a cell names the calling styles in which it is kept.
-Sentences that are no matter of style say yes or no. An exception shows its reason below the tables.
+A column is a test class of the suite, a row is a sentence. "yes": it is kept, in every calling style (sync, async,
+stream); else the cell names the styles in which it is. An exception shows its reason below the tables. The README
+has both tables; `test_table` holds it to what the suite finds when all of it is run.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Results:
         self.suites: dict[str, type[HandlerSuite]] = {}
         self._passed: defaultdict[tuple[str, str], dict[str, bool]] = defaultdict(dict)
         self._place: dict[str, tuple[str, str, str]] = {}
+        self._played: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
@@ -42,6 +44,7 @@ class Results:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if place := self._place.get(report.nodeid):
             suite, sentence, style = place
+            self._played.add(report.nodeid)
             styles = self._passed[suite, sentence]
             styles[style] = styles.get(style, True) and report.passed
 
@@ -49,9 +52,16 @@ class Results:
         if sentence in self.suites[suite].EXCEPTIONS:
             return f"[^{suite}-{sentence}]"
         styles = self._passed[suite, sentence]
-        if set(styles) <= {ANY_STYLE}:
-            return "yes" if styles.get(ANY_STYLE) else "no"
+        if styles and all(styles.values()):
+            return "yes"
         return ", ".join(style for style in STYLES if styles.get(style)) or "no"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all suites were played, and all of each: every sentence in every style."""
+        whole = {(suite, sentence) for suite in self.suites for sentence in sentences()}
+        asked = {(suite, sentence) for suite, sentence, _ in self._place.values()}
+        return bool(whole) and whole <= asked and self._played >= self._place.keys()
 
     def notes(self) -> list[str]:
         return [

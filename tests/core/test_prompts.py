@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -146,6 +147,18 @@ def test_equal_copies_of_what_was_sent_before_share_its_nodes(history: PromptHis
     odd = {"role": "user", "content": "x", "extra": Incomparable()}
     strange, _ = history.prompt([odd], as_is, None)
     assert history.prompt([{**odd, "extra": Incomparable()}], as_is, strange)[1] == 0
+
+
+def test_a_first_message_that_is_made_anew_for_each_call_does_not_make_the_rest_new(
+    history: PromptHistory,
+) -> None:
+    """Else a budget takes all that a provider's cache holds for new, and stops the agent too early."""
+    go, rules = SimpleNamespace(content="go"), SimpleNamespace(content="rules")
+    first, _ = history.prompt([rules, go], vars, None)
+    again, shared = history.prompt([SimpleNamespace(content="rules"), go], vars, first)
+    assert shared == 2
+    _, shared = history.prompt([SimpleNamespace(content="other rules"), go], vars, again)
+    assert shared == 0
 
 
 def test_a_message_edited_in_place_becomes_a_node_of_its_own(history: PromptHistory) -> None:

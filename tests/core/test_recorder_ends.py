@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,6 +202,34 @@ def test_a_tool_that_waits_for_a_human_ends_as_waiting_and_so_does_its_run(
     recorder.wait("approve")
     recorder.close_run("run")
     assert (ear.tool_calls[0].status, run.status) == ("waiting", "waiting")
+
+
+@pytest.mark.parametrize(
+    ("answered", "status", "told"), [(["a", "b"], "success", None), (["a"], "waiting", ["a?", "b?"])]
+)
+def test_a_run_that_never_returned_goes_on_when_all_tools_that_wait_are_called_again(
+    recorder: Recorder, answered: list[str], status: str, told: Any
+) -> None:
+    run = recorder.open_run("run", "agent", session="thread-1")
+    for tool in ("a", "b"):
+        recorder.open_tool(f"ask {tool}", "approve", parent="run", tool_call_id=tool)
+        recorder.wait(f"ask {tool}", f"{tool}?")
+    for tool in answered:
+        recorder.open_tool(f"answer {tool}", "approve", parent="run", tool_call_id=tool)
+        recorder.close_tool(f"answer {tool}", "yes")
+    recorder.close_run("run", output="done")
+    assert (run.status, run.attributes.get("waiting_for")) == (status, told)
+
+
+@pytest.mark.parametrize(("session", "status"), [("thread-1", "waiting"), (None, "cancelled")])
+def test_a_run_that_is_put_aside_while_it_waits_still_waits_if_it_can_be_found_again(
+    recorder: Recorder, session: str | None, status: str
+) -> None:
+    run = recorder.open_run("run", "agent", session=session)
+    recorder.open_tool("ask", "approve", parent="run", tool_call_id="a")
+    recorder.wait("ask", "a?")
+    recorder.cancel("run")
+    assert (run.status, run.error) == (status, None)
 
 
 @pytest.fixture

@@ -109,3 +109,4 @@ def test_request_parameters_prompt_and_answer_are_kept(server: LoopbackServer, s
     assert [message["role"] for message in prompt] == ["system", "user", "assistant", "tool"]
     assert prompt[2]["tool_calls"] == reader.message(asked["output_id"])["tool_calls"]
     assert prompt[3]["content"] == "3"
+    assert set(prompt[0]) == {"role", "content"}, "what CrewAI adds for itself is not sent"

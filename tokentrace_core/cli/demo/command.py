@@ -1,13 +1,13 @@
 """The command: three runs of one agent, each shown as `tokentrace show` shows it.
 
-Which framework builds the agent is not known here: integrations announce a runner under the entry point group
-`tokentrace.demos`.
+Which frameworks can build the agent is not known here: integrations announce a runner each under the entry point
+group `tokentrace.demos`, by the name that is also the name of the extra that installs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,14 @@ _NEXT = (
     "tokentrace runs",
 )
 
+#: Framework -> where its runner is, the preferred one first: it loads fastest.
+_ANNOUNCED = {
+    entry.name: entry
+    for entry in sorted(
+        entry_points(group="tokentrace.demos"), key=lambda entry: (entry.name != "langchain", entry.name)
+    )
+}
+
 #: Asks an agent of one framework a question, recorded by the tracer, and returns its answer.
 Runner = Callable[..., str]
 
@@ -49,19 +57,24 @@ Runner = Callable[..., str]
     help="The folder the agent looks at. Default: the installed tokentrace_core.",
 )
 @click.option(
+    "--framework",
+    type=click.Choice(list(_ANNOUNCED)),
+    help="Whose agent it is. Default: the first of them that is installed.",
+)
+@click.option(
     "--model",
     metavar="PROVIDER:MODEL",
     help="Ask a real model, such as openai:gpt-4o-mini (its client and key needed), not the scripted one.",
 )
 @common_options
 @pass_settings
-def demo(settings: Settings, folder: Path, model: str | None) -> None:
+def demo(settings: Settings, folder: Path, framework: str | None, model: str | None) -> None:
     """Run a real agent on real files: a normal run, a failing tool, a loop with a small budget.
 
     No key and no network is needed: the model is scripted, all else is real. The runs are added to the trace
     file.
     """
-    runs = Demo(settings.path, folder, model)
+    runs = Demo(settings.path, folder, framework, model)
     if settings.json:
         write_json([tree_document(runs.record(scenario)[0]) for scenario in SCENARIOS])
         return
@@ -88,11 +101,11 @@ def _play(screen: Console, runs: Demo, number: int, scenario: Scenario) -> None:
 class Demo:
     """One agent, asked once per scenario."""
 
-    def __init__(self, path: Path, folder: Path, model: str | None) -> None:
+    def __init__(self, path: Path, folder: Path, framework: str | None, model: str | None) -> None:
         self._path = path
         self._workspace = Workspace(folder)
         self._model = model
-        self._runner = _installed_runner()
+        self._runner = _runner_of(framework) if framework else _installed_runner()
 
     def record(self, scenario: Scenario) -> tuple[RunNode, str]:
         """Run one scenario. What was recorded, and the answer or the error that stopped it."""
@@ -127,17 +140,24 @@ class Demo:
         )
 
 
+def _runner_of(framework: str) -> Runner:
+    """The runner of this framework. If that is not installed, its integration says how to."""
+    try:
+        return _ANNOUNCED[framework].load()  # type: ignore[no-any-return]
+    except MissingExtra:
+        raise
+    except ImportError as error:
+        raise TokentraceError(f"the demo with {framework} cannot be loaded: {error}") from error
+
+
 def _installed_runner() -> Runner:
-    """The runner of the first framework that is installed, LangChain before all others: it loads fastest."""
-    announced: Sequence[EntryPoint] = sorted(
-        entry_points(group="tokentrace.demos"), key=lambda e: (e.name != "langchain", e.name)
-    )
-    for entry in announced:
+    """The runner of the first framework that is installed."""
+    for framework in _ANNOUNCED:
         try:
-            return entry.load()  # type: ignore[no-any-return]
-        except ImportError:
+            return _runner_of(framework)
+        except TokentraceError:
             continue
-    raise MissingExtra("the demo", "langchain", "demo")
+    raise MissingExtra("the demo", "a framework", "demo")
 
 
 def _answer_by(mind: Mind) -> Callable[[list[Mapping[str, Any]]], Mapping[str, Any]]:

@@ -3,7 +3,9 @@
 A mind is a function from the conversation so far to what a model would say next. It is no canned text: it
 reads what the tools really found and decides by that, so the agent's report is true of the folder. Usage is
 what such a model would report: sizes by the four-bytes rule, and a repeated prefix served from the cache in
-blocks of 128 tokens from 1,024 on, as OpenAI does.
+blocks of 128 tokens from 1,024 on, as OpenAI does. Only what a model reads has a size (texts, and the tools it
+asked for), so the same conversation costs the same in every framework. Where frameworks still differ, they have told
+their model different things: CrewAI adds the agent's role and goal to the system prompt, and words to a tool's failure.
 """
 
 from __future__ import annotations
@@ -48,12 +50,18 @@ class Scenario(NamedTuple):
 
 def usage_of(conversation: Conversation, turn: Turn) -> dict[str, int]:
     """{"input", "cached", "output"} tokens that a provider would report for this turn."""
-    sizes = [len(canonical_json(dict(message)).encode()) for message in conversation]
+    sizes = [len(canonical_json(_read_by_model(message)).encode()) for message in conversation]
     total = estimate_tokens(sum(sizes))
     before = estimate_tokens(sum(sizes[: _end_of_previous_prompt(conversation)]))
     cached = before // _CACHE_BLOCK * _CACHE_BLOCK if before >= _CACHE_FROM else 0
     said = turn.text + "".join(canonical_json(request._asdict()) for request in turn.tools)
     return {"input": total, "cached": cached, "output": estimate_tokens(len(said.encode()))}
+
+
+def _read_by_model(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message without ids and names, which frameworks add as they like."""
+    asked = [[call["name"], call["arguments"]] for call in message.get("tool_calls") or ()]
+    return {"role": message["role"], "content": message.get("content") or "", "tools": asked}
 
 
 def _end_of_previous_prompt(conversation: Conversation) -> int:
@@ -117,7 +125,10 @@ SCENARIOS = (
 
 
 def _results(conversation: Conversation) -> list[str]:
-    return [str(message["content"]) for message in conversation if message["role"] == "tool"]
+    """What tools gave, in the order in which they were asked for: those that ran together may end in any order."""
+    given = {m.get("tool_call_id"): str(m["content"]) for m in conversation if m["role"] == "tool"}
+    asked = [call["id"] for message in conversation for call in message.get("tool_calls") or ()]
+    return [given[call_id] for call_id in asked if call_id in given]
 
 
 def _paths(listing: str) -> list[str]:
