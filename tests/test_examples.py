@@ -59,7 +59,7 @@ Recorded = Callable[[], list[Row]]
 
 
 def test_an_example_that_is_not_tested_here_may_be_broken() -> None:
-    assert [example.name[:2] for example in EXAMPLES] == ["01", "02", "03", "04", "05", "06", "07"]
+    assert [example.name[:2] for example in EXAMPLES] == [f"{number:02}" for number in range(1, 9)]
 
 
 def test_the_first_example_prints_the_answer_and_what_it_cost(
@@ -155,3 +155,20 @@ def test_three_frameworks_in_one_request_are_one_run(play: Play, recorded: Recor
         assert [step["agent"] for step in reader.steps(run["id"])] == ["writer", "manual", "writer"]
         tools = {call["name"]: call["kind"] for call in reader.tool_calls(run["id"])}
     assert tools == {"manual": "tool", "SummaryIndexRetriever": "retrieval"}
+
+
+def test_the_budget_enforcer_stops_at_half_a_dollar_or_fifteen_steps(play: Play, recorded: Recorded) -> None:
+    """Requirement S107: a cheap planner and a dear writer."""
+    pressed, written, stopped, planned = play("08")
+    assert pressed == "96% of the budget is used: no more chapters"
+    assert written.startswith("5 of 20 chapters, 11 steps, $0.47")
+    assert stopped == "stopped by steps: 15 of 15"
+    assert planned.startswith("15 steps, $0.00")
+    planner, author = recorded()
+    assert (planner["status"], planner["error_type"], planner["llm_calls"]) == (
+        "failure",
+        "budget_exceeded",
+        15,
+    )
+    assert (author["status"], author["output"]) == ("success", "5 of 20 chapters")
+    assert to_usd(author["cost_nano_usd"]) <= Decimal("0.50")
