@@ -8,13 +8,19 @@ aside, whole, and a new one begun: nobody's traces are thrown away to repair the
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be renamed anyway
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -45,7 +51,11 @@ class TraceFile:
         self._path = path
         self._on_open = on_open
         self._durability = durability
+        self._connection: sqlite3.Connection | None = None
+        """Also one that failed on a damaged file: closing it would write to what is to be kept."""
         self._database: Database | None = None
+        self._opened: Identity | None = None
+        """What the path led to when the connection was made, or tried."""
         self._identities: dict[str, Identity | None] = {}
         self._known: OrderedDict[str, None] = OrderedDict()
 
@@ -54,7 +64,7 @@ class TraceFile:
         path = (
             self._path.expanduser()
         )  # a home that cannot be found says so here, and is not made as a folder
-        if self._identities and _identity(path) != self._identities[""]:
+        if self.was_replaced():
             log.warning("tokentrace: %s was deleted or replaced; what comes now goes to the file there", path)
             self.close()
             self._remove_leftovers(path)
@@ -62,21 +72,33 @@ class TraceFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 path.touch(mode=0o600)
-            file = _identity(path)
-            database = _prepared(path, self._durability)
-            with database.atomic():
-                self._on_open(database.conn)
+            self._opened = _identity(path)
+            self._connection = _connected(path)
+            try:
+                database = _prepared(path, self._connection, self._durability)
+                with transaction(self._connection):
+                    self._on_open(self._connection)
+            except BaseException as error:
+                if not (isinstance(error, Exception) and is_damage(error)):
+                    self.close()
+                raise
             self._database = database
-            self._identities = {"": file} | {end: _identity(_beside(path, end)) for end in ("-wal", "-shm")}
+            self._identities = {"": self._opened} | {
+                end: _identity(_beside(path, end)) for end in ("-wal", "-shm")
+            }
         return self._database
+
+    def was_replaced(self) -> bool:
+        """Whether the path leads to another file than the one that is open, or to none."""
+        return bool(self._identities) and _identity(self._path.expanduser()) != self._identities[""]
 
     def close(self) -> None:
         """Let go of the file. Nothing is known of it any more: it may be another one next time."""
         self.forget()
-        database, self._database = self._database, None
-        if database is not None:
+        connection, self._connection, self._database = self._connection, None, None
+        if connection is not None:
             try:
-                database.close()
+                connection.close()
             except sqlite3.Error:
                 log.debug("tokentrace: the file did not close cleanly", exc_info=True)
 
@@ -85,19 +107,32 @@ class TraceFile:
         return self._database is not None
 
     def move_aside(self, why: Exception) -> bool:
-        """Keep a damaged file under another name, with its log. False if that cannot be done."""
+        """Keep a damaged file under another name, with its log. False if that cannot be done.
+
+        True also if it is gone from its place already: another process has found the damage, too, and what is
+        there now is the new file.
+        """
         path = self._path.expanduser()
-        self.close()
-        self._identities = {}
-        kept = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+        kept = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
         try:
-            if kept.exists():  # moved a moment ago, and damaged again: this will not end well
-                return False
-            for end in ("-shm", "-wal", ""):
-                if _beside(path, end).exists():
-                    _beside(path, end).rename(_beside(kept, end))
+            with _alone_with(path):
+                if _identity(path) != self._opened:
+                    self.close()
+                    return True
+                if kept.exists():  # moved a moment ago, and damaged again: this will not end well
+                    return False
+                for end in ("-shm", "-wal", ""):
+                    if _beside(path, end).exists():
+                        _beside(path, end).rename(_beside(kept, end))
+                # Only now: SQLite tidies up after a file that it closes, but not after one that is not in its place.
+                self.close()
+        except FileNotFoundError:
+            self.close()
+            return True
         except OSError:
+            self.close()
             return False
+        self._identities = {}
         log.error("tokentrace: %s is damaged (%s); it is kept as %s, and a new one is begun", path, why, kept)
         return True
 
@@ -139,30 +174,65 @@ def _identity(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
+@contextmanager
+def _alone_with(path: Path) -> Iterator[None]:
+    """Hold the file at this path, whichever it is, against others who would move it. It stays held where it goes."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. The lock is taken first: one who has read already cannot wait for it, only fail."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        raise
+
+
 def is_damage(error: Exception) -> bool:
     """Whether SQLite says that the file is not what it wrote."""
-    return isinstance(error, sqlite3.DatabaseError) and any(
-        sign in str(error) for sign in ("malformed", "not a database")
-    )
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def _prepared(path: Path, durability: Durability) -> Database:
+def is_locked(error: Exception) -> bool:
+    """Whether others hold the file, or are just opening it."""
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+
+
+def _code(error: Exception) -> int | None:
+    """SQLite's result code, without its details."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_LOCKED_S, check_same_thread=False)
+
+
+def _prepared(path: Path, connection: sqlite3.Connection, durability: Durability) -> Database:
     """The file, with our tables in it."""
     # Imported on the writer's thread: sqlite-utils is most of what `import tokentrace_core` would cost.
     from sqlite_utils import Database
 
     from tokentrace_core.store import schema
 
-    connection = sqlite3.connect(path, timeout=_LOCKED_S, check_same_thread=False)
-    try:
-        connection.execute(f"pragma page_size = {_PAGE_BYTES}")  # of a new file; an old one keeps its own
-        connection.execute("pragma journal_mode = wal")
-        connection.execute(f"pragma synchronous = {durability}")
-        database = Database(connection)
-        if newer := schema.unknown_migrations(database):
-            raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")
-        schema.migrations.apply(database)
-    except BaseException:
-        connection.close()
-        raise
+    connection.execute(f"pragma page_size = {_PAGE_BYTES}")  # of a new file; an old one keeps its own
+    database = Database(connection)
+    if newer := schema.unknown_migrations(database):
+        raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")
+    connection.execute("pragma journal_mode = wal")
+    connection.execute(f"pragma synchronous = {durability}")
+    if schema.migrations.pending(database):
+        with transaction(connection):  # others who begin the same file find all of it, or nothing
+            schema.migrations.apply(database)
     return database
