@@ -90,7 +90,7 @@ def record_from_threads(db: Path, journal_path: Path, threads: int, events: int,
     def work(place: int) -> None:
         recorder = tracer.recorder
         for first in range(0, events, per_run):
-            key = (place, first)
+            key = ("run", place, first)
             recorder.open_run(key, "agent")
             for number in range(first, first + per_run):
                 began = time.perf_counter()
