@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
 
+from tests.benchmarks.samples import Place
+
 #: Where tokentrace, and a peer that keeps a file, write.
 FILE = "traces.db"
 
@@ -44,11 +46,11 @@ class NoOp(BaseCallbackHandler):
         """Without this, LangChain would make one long string of the messages and call `on_llm_start`."""
 
 
-def attach(name: str, folder: Path, sink: str | None) -> Attached:
-    """Attach the recorder of this name. It may keep files in `folder`, or deliver to the server `sink`."""
-    if name in _OURS:
-        return _OURS[name](folder)
-    peer: Attached = import_module(f"tests.benchmarks.peers.{name}").attach(folder, sink)
+def attach(place: Place) -> Attached:
+    """Attach the recorder that is asked for."""
+    if place.recorder in _OURS:
+        return _OURS[place.recorder](place)
+    peer: Attached = import_module(f"tests.benchmarks.peers.{place.recorder}").attach(place)
     return peer
 
 
@@ -65,30 +67,32 @@ def counted(file: Path, query: str) -> int:
         return int(connection.execute(query).fetchone()[0])
 
 
-def _nothing(_: Path) -> Attached:
+def _nothing(_: Place) -> Attached:
     return Attached()
 
 
-def _no_op(_: Path) -> Attached:
+def _no_op(_: Place) -> Attached:
     handler = NoOp()
     return Attached([handler], handler)
 
 
-def _tokentrace(folder: Path) -> Attached:
+def _tokentrace(place: Place) -> Attached:
     """Everything on: budget, redaction, prices, and the store behind the signals."""
     # Here, because a peer's environment has no tokentrace, and a bare process should not have it loaded.
     from tokentrace_core import Budget, Tracer
     from tokentrace_langchain import TokentraceHandler
 
-    tracer = Tracer(folder / FILE, budget=Budget(run_usd=100, steps=100_000))
+    tracer = Tracer(place.folder / FILE, budget=Budget(run_usd=100, steps=100_000))
     handler = TokentraceHandler(tracer)
     calls = "select (select count(*) from llm_calls) + (select count(*) from tool_calls)"
-    return Attached(
-        [handler], handler, tracer.flush, lambda: counted(folder / FILE, calls), records_chains=False
-    )
+
+    def stored() -> int:
+        return counted(place.folder / FILE, calls)
+
+    return Attached([handler], handler, tracer.flush, stored, tracer.close, records_chains=False)
 
 
-_OURS: dict[str, Callable[[Path], Attached]] = {
+_OURS: dict[str, Callable[[Place], Attached]] = {
     "nothing": _nothing,
     "no-op": _no_op,
     "tokentrace": _tokentrace,

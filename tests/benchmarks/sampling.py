@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from tests.benchmarks.peers import PEERS
@@ -89,9 +90,8 @@ def interleaved(
         for round_ in range(rounds):
             shift = round_ % len(variants)
             for variant in (*variants[shift:], *variants[:shift]):
-                told = {"recorder": variant.name, "sink": sink.url, **facts}
                 try:
-                    samples[variant].append(_sample(measure, told, sink, variant.python))
+                    samples[variant].append(_sample(measure, variant.name, facts, sink, variant.python))
                 except (subprocess.SubprocessError, ValueError) as error:
                     if not variant.is_peer:
                         raise
@@ -103,29 +103,26 @@ def interleaved(
 def sample(measure: str, facts: Mapping[str, Any]) -> Facts:
     """One sample that compares things inside its process."""
     with Sink() as sink:
-        told = {"recorder": TOKENTRACE.name, "sink": sink.url, **facts}
-        return _sample(measure, told, sink, sys.executable).figures
+        return _sample(measure, None, facts, sink, sys.executable).figures
 
 
-def _sample(measure: str, facts: Mapping[str, Any], sink: Sink, python: str) -> Sample:
-    """The process prints one line of JSON when it has measured, and ends."""
-    process = subprocess.Popen(
-        [python, "-m", "tests.benchmarks.samples", measure, json.dumps(facts)],
-        cwd=ROOT,
-        env=os.environ | _QUIET,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        said, trouble = process.communicate(timeout=_TOO_LONG_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise
-    ended = time.monotonic()
-    lines = [line for line in said.splitlines() if line.startswith("{")]
-    if process.returncode or not lines:
-        raise ValueError(f"exit code {process.returncode}\n{trouble[-2_000:]}")
+def _sample(measure: str, recorder: str | None, facts: Mapping[str, Any], sink: Sink, python: str) -> Sample:
+    """The process prints one line of JSON when it has measured, and ends. What it leaves in its folder is removed."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        place = {"recorder": recorder, "folder": folder, "sink": sink.url}
+        done = subprocess.run(
+            [python, "-m", "tests.benchmarks.samples", measure, json.dumps(place), json.dumps(facts)],
+            cwd=folder,
+            env=os.environ | _QUIET | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            capture_output=True,
+            text=True,
+            timeout=_TOO_LONG_S,
+            check=False,
+        )
+        ended = time.monotonic()
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        raise ValueError(f"exit code {done.returncode}\n{done.stderr[-2_000:]}")
     figures = json.loads(lines[-1])
     return Sample(figures, *sink.take(), ended - figures.pop("said_at"))

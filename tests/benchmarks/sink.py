@@ -111,8 +111,8 @@ def spans_in(path: str, kind: str, body: bytes) -> set[bytes]:
         return set(_LANGSMITH_RUN.findall(body))
     if path.endswith("/traces") and "protobuf" in kind:
         return set(_spans_in_otlp(body))
-    if path.endswith("/spans/batch"):
-        return {span["id"].encode() for span in json.loads(body)["spans"]}
+    if path.endswith(("/spans/batch", "/traces/batch")):  # Opik's: the outermost span is a trace
+        return {span["id"].encode() for spans in json.loads(body).values() for span in spans}
     return set()
 
 

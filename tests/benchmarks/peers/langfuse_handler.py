@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from langfuse import Langfuse
 from langfuse.langchain import CallbackHandler
 
 from tests.benchmarks.attached import Attached
+from tests.benchmarks.samples import Place
 
 
-def attach(_: Path, sink: str) -> Attached:
-    client = Langfuse(public_key="none", secret_key="none", base_url=sink)
+def attach(place: Place) -> Attached:
+    client = Langfuse(public_key="none", secret_key="none", base_url=place.sink)
     handler = CallbackHandler()
     return Attached([handler], handler, client.flush)

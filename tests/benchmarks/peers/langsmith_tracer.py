@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from langchain_core.tracers.langchain import LangChainTracer
 from langsmith import Client
 
 from tests.benchmarks.attached import Attached
+from tests.benchmarks.samples import Place
 
 
-def attach(_: Path, sink: str) -> Attached:
-    client = Client(api_url=sink, api_key="none")
+def attach(place: Place) -> Attached:
+    client = Client(api_url=place.sink, api_key="none")
     handler = LangChainTracer(client=client, project_name="benchmark")
     return Attached([handler], handler, client.flush)

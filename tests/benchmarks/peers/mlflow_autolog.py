@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import mlflow
 
 from tests.benchmarks.attached import FILE, Attached, attached_to_process, counted
+from tests.benchmarks.samples import Place
 
 
-def attach(folder: Path, _: str | None) -> Attached:
-    mlflow.set_tracking_uri(f"sqlite:///{folder / FILE}")
+def attach(place: Place) -> Attached:
+    mlflow.set_tracking_uri(f"sqlite:///{place.folder / FILE}")
     mlflow.set_experiment("benchmark")
     mlflow.langchain.autolog()
     spans = "select count(*) from spans"
-    return attached_to_process(mlflow.flush_trace_async_logging, lambda: counted(folder / FILE, spans))
+    return attached_to_process(mlflow.flush_trace_async_logging, lambda: counted(place.folder / FILE, spans))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.langchain import LangchainInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from tests.benchmarks.attached import Attached, attached_to_process
+from tests.benchmarks.samples import Place
 
 
-def attach(_: Path, sink: str) -> Attached:
+def attach(place: Place) -> Attached:
     provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{sink}/v1/traces")))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{place.sink}/v1/traces")))
     LangchainInstrumentor().instrument(tracer_provider=provider)
     return attached_to_process(provider.force_flush)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from tests.benchmarks.attached import Attached
+from tests.benchmarks.samples import Place
 
 
-def attach(_: Path, sink: str) -> Attached:
+def attach(place: Place) -> Attached:
     os.environ |= {
-        "OPIK_URL_OVERRIDE": f"{sink}/api",
+        "OPIK_URL_OVERRIDE": f"{place.sink}/api",
         "OPIK_WORKSPACE": "default",
         "OPIK_SENTRY_ENABLE": "False",
     }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.benchmarks.samples import Place
 from tokentrace_core import Budget, PriceBook, Usage
 from tokentrace_core.budget import Account, Request
 from tokentrace_core.recorder import Recorder
@@ -16,7 +17,7 @@ USAGE = Usage(input_uncached_tokens=600, cache_read_tokens=5_400, output_tokens=
 MESSAGES = [{"role": "user", "content": "Read all of it."}]
 
 
-def measure(recorder: str, sink: str, calls: int) -> dict[str, Any]:
+def measure(_: Place, calls: int) -> dict[str, Any]:
     """µs of the thread's CPU per call."""
     with_budget, without = _call(Recorder(budget=BUDGET)), _call(Recorder())
     works = {"check": _check(Account(BUDGET, PriceBook())), "with": with_budget, "without": without}

@@ -5,33 +5,31 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.benchmarks import workload
 from tests.benchmarks.attached import attach
+from tests.benchmarks.samples import Place
 
 Times = tuple[list[int], list[int]]
 
 
-def measure(recorder: str, sink: str, steps: int, runs: int) -> dict[str, Any]:
+def measure(place: Place, steps: int, runs: int) -> dict[str, Any]:
     """Percentiles in µs; the timer's own cost is in them, and in those of the no-op."""
     work = workload.agent(steps)
-    with TemporaryDirectory() as folder:
-        attached = attach(recorder, Path(folder), sink)
-        times: Times = ([], [])
-        wall, cpu = times
-        _time_callbacks(type(attached.handler), times)
-        for _ in range(2):
-            work(attached.callbacks)
-        attached.flush()
-        del wall[:], cpu[:]
-        gc.collect()
-        gc.freeze()
-        for _ in range(runs):
-            work(attached.callbacks)
-        attached.flush()
+    attached = attach(place)
+    times: Times = ([], [])
+    wall, cpu = times
+    _time_callbacks(type(attached.handler), times)
+    for _ in range(2):
+        work(attached.callbacks)
+    attached.flush()
+    del wall[:], cpu[:]
+    gc.collect()
+    gc.freeze()
+    for _ in range(runs):
+        work(attached.callbacks)
+    attached.flush()
     return {"wall": _percentiles(wall), "cpu": _percentiles(cpu), "calls": len(wall)}
 
 

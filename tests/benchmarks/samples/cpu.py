@@ -8,12 +8,11 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.benchmarks import workload
 from tests.benchmarks.attached import Attached, attach
+from tests.benchmarks.samples import Place
 
 #: What is measured: the form of the work, the steps of a run, and how many runs.
 Plan = tuple[str, int, int]
@@ -21,14 +20,13 @@ WARM_RUNS = 2
 Work = Callable[[Attached | None], None]
 
 
-def measure(recorder: str, sink: str, plans: list[Plan]) -> dict[str, Any]:
-    with TemporaryDirectory() as folder:
-        bare = [_without(*plan) for plan in plans]
-        works = [_work(*plan) for plan in plans]
-        attached = attach(recorder, Path(folder), sink)
-        figures = [_with(attached, work) / _events(*plan) for work, plan in zip(works, plans, strict=True)]
-        told = sum(_told(attached, form, steps, runs) for form, steps, runs in plans)
-        return {"bare": bare, "with": figures, "told": told, "stored": attached.stored()}
+def measure(place: Place, plans: list[Plan]) -> dict[str, Any]:
+    bare = [_without(*plan) for plan in plans]
+    works = [_work(*plan) for plan in plans]
+    attached = attach(place)
+    figures = [_with(attached, work) / _events(*plan) for work, plan in zip(works, plans, strict=True)]
+    told = sum(_told(attached, form, steps, runs) for form, steps, runs in plans)
+    return {"bare": bare, "with": figures, "told": told, "stored": attached.stored()}
 
 
 def _without(form: str, steps: int, runs: int) -> float:

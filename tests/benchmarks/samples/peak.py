@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import resource
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.benchmarks import workload
 from tests.benchmarks.attached import attach
+from tests.benchmarks.samples import Place
 
 _STATUS = Path("/proc/self/status")
 
 
-def measure(recorder: str, sink: str, steps: int, runs: int) -> dict[str, Any]:
+def measure(place: Place, steps: int, runs: int) -> dict[str, Any]:
     work = workload.agent(steps)
-    with TemporaryDirectory() as folder:
-        attached = attach(recorder, Path(folder), sink)
-        for _ in range(runs):
-            work(attached.callbacks)
-        attached.flush()
-        return {"peak": peak(), "stored": attached.stored()}
+    attached = attach(place)
+    for _ in range(runs):
+        work(attached.callbacks)
+    attached.flush()
+    return {"peak": peak(), "stored": attached.stored()}
 
 
 def peak() -> int:

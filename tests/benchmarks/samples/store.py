@@ -6,11 +6,11 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 from tests.benchmarks import workload
+from tests.benchmarks.samples import Place
 from tokentrace_core import Budget, Redactor, signals
 from tokentrace_core.ids import new_run_id, new_span_id
 from tokentrace_core.payload import Payload
@@ -25,22 +25,21 @@ BATCH = 100
 Row = tuple[str, tuple[Any, ...]]
 
 
-def measure(recorder: str, sink: str, runs: int, calls: int) -> dict[str, Any]:
+def measure(place: Place, runs: int, calls: int) -> dict[str, Any]:
     """CPU seconds of each way of writing, by what is written; the spans are new to each of them but the last."""
     figures = {}
-    with TemporaryDirectory() as folder:
-        for name, spans in (("runs", _spans_of_runs(runs)), ("tools", _tool_calls(calls))):
-            batches = [spans[at : at + BATCH] for at in range(0, len(spans), BATCH)]
-            writer = Path(folder) / f"{name}-writer.db"
-            with_texts = _cpu(_write(writer, batches))
-            rows = [_rows(batch) for batch in batches]
-            figures[name] = {
-                "spans": len(spans),
-                "rows": sum(map(len, rows)),
-                "raw": _cpu(_write_raw(Path(folder) / f"{name}-raw.db", rows)),
-                "texts ready": _cpu(_write(Path(folder) / f"{name}-ready.db", batches)),
-                "texts to redact": with_texts,
-            }
+    for name, spans in (("runs", _spans_of_runs(runs)), ("tools", _tool_calls(calls))):
+        batches = [spans[at : at + BATCH] for at in range(0, len(spans), BATCH)]
+        writer = place.folder / f"{name}-writer.db"
+        with_texts = _cpu(_write(writer, batches))
+        rows = [_rows(batch) for batch in batches]
+        figures[name] = {
+            "spans": len(spans),
+            "rows": sum(map(len, rows)),
+            "raw": _cpu(_write_raw(place.folder / f"{name}-raw.db", rows)),
+            "texts ready": _cpu(_write(place.folder / f"{name}-ready.db", batches)),
+            "texts to redact": with_texts,
+        }
     return figures
 
 

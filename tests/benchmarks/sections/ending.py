@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-
-from tests.benchmarks.sampling import NOTHING, TOKENTRACE, Options, Sample, Variant, interleaved
+from tests.benchmarks.sampling import NOTHING, TOKENTRACE, Options, Variant, interleaved
 from tests.benchmarks.tables import middle, table
 
 
@@ -32,13 +30,8 @@ def _endings(
     variants: list[Variant], rounds: int, facts: dict[str, float]
 ) -> dict[Variant, tuple[float | None, float | None]]:
     samples = interleaved(variants, rounds, "ending", facts)
-    times = {variant: [_ending(sample) for sample in taken] for variant, taken in samples.items()}
+    times = {variant: [sample.ending_s * 1e3 for sample in taken] for variant, taken in samples.items()}
     return {
         variant: (middle(with_it), middle(map(float.__sub__, with_it, times[NOTHING])))
         for variant, with_it in times.items()
     }
-
-
-def _ending(sample: Sample) -> float:
-    shutil.rmtree(sample.figures["folder"], ignore_errors=True)
-    return sample.ending_s * 1e3

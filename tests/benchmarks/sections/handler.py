@@ -12,9 +12,9 @@ PLANS = (
     ("replay", 10, 20),
     ("replay", 50, 4),
     ("replay", 200, 1),
-    ("lean", 10, 15),
-    ("agent", 10, 10),
-    ("agent", 50, 2),
+    ("lean", 10, 30),
+    ("agent", 10, 20),
+    ("agent", 50, 4),
     ("agent", 200, 1),
 )
 QUICK = (("replay", 10, 1), ("lean", 10, 1), ("agent", 10, 1))

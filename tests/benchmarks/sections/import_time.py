@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.sampling import TOKENTRACE, Options, Variant, interleaved
-from tests.benchmarks.tables import middle, pairs, table
+from tests.benchmarks.sampling import Options, sample
+from tests.benchmarks.tables import Cell, middle, pairs, table
 
-LANGCHAIN = Variant("langchain", "`langchain_core.callbacks`, `langchain_core.runnables`")
-MODULES = {
-    TOKENTRACE: ["tokentrace_core"],
-    LANGCHAIN: ["langchain_core.callbacks", "langchain_core.runnables"],
-}
+OURS, THEIRS = "tokentrace_core", "langchain_core.callbacks, langchain_core.runnables"
 
 
 def report(options: Options) -> str:
-    rounds = options.repeat(9)
-    titles = {TOKENTRACE: "`tokentrace_core`", LANGCHAIN: LANGCHAIN.title}
-    samples = interleaved(
-        list(MODULES), rounds, "import_time", {"modules": {v.name: m for v, m in MODULES.items()}}
+    rounds = options.repeat(7)
+    samples = [sample("import_time", {"modules": {OURS: OURS, THEIRS: THEIRS}}) for _ in range(rounds)]
+    ours, theirs = (
+        [
+            [figure * 1e3 for figure in figures]
+            for figures in zip(*(one[name] for one in samples), strict=True)
+        ]
+        for name in (OURS, THEIRS)
     )
-    times = {
-        variant: [(s.figures["wall"] * 1e3, s.figures["cpu"] * 1e3) for s in taken]
-        for variant, taken in samples.items()
-    }
-    rows = [[titles[variant], *map(middle, zip(*taken, strict=True))] for variant, taken in times.items()]
-    ours, theirs = (list(zip(*times[variant], strict=True)) for variant in MODULES)
-    rows.append(["ratio", *map(pairs, ours, theirs)])
-    return f"{table(['import, ms', 'clock', 'CPU'], rows)}\n\n{rounds} samples of each, medians, files in the cache."
+    rows: list[list[Cell]] = [
+        [f"`{OURS}`", *map(middle, ours)],
+        [f"`{THEIRS}`", *map(middle, theirs)],
+        ["ratio", *map(pairs, ours, theirs)],
+    ]
+    return f"{table(['import, ms', 'clock', 'CPU'], rows)}\n\n{rounds} samples of each, medians; files in the cache."
