@@ -109,3 +109,16 @@ def record_from_threads(db: Path, journal_path: Path, threads: int, events: int,
     closed = tracer.close(60)
     lost = sum(tracer.losses.values())
     journal.note("closed" if closed else "unclosed", str(lost), f"{max(slowest) * 1000:.1f}")
+
+
+def record_when_told(db: Path, journal_path: Path, go: Path) -> None:
+    """Ten runs, as soon as a file appears."""
+    journal = Journal(journal_path)
+    while not go.exists():
+        time.sleep(0.001)
+    tracer = Tracer(db)
+    for _ in range(10):
+        with tracer.run("agent") as run, run.tool("lookup"):
+            pass
+    closed = tracer.close(30)
+    journal.note("closed" if closed else "unclosed", str(sum(tracer.losses.values())))

@@ -26,7 +26,9 @@ class Others:
         self.polls = 0
         self.deleted: set[str] = set()
         self.errors: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._try, args=(work,)) for work in (self._poll, self._delete)]
+        self._threads = [
+            threading.Thread(target=self._try, args=(work,)) for work in (self._poll, self._delete)
+        ]
 
     def __enter__(self) -> Others:
         for thread in self._threads:

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -66,8 +66,8 @@ class TraceFile:
         )  # a home that cannot be found says so here, and is not made as a folder
         if self.was_replaced():
             log.warning("tokentrace: %s was deleted or replaced; what comes now goes to the file there", path)
-            self.close()
             self._remove_leftovers(path)
+            self.close()
         if self._database is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
@@ -83,9 +83,10 @@ class TraceFile:
                     self.close()
                 raise
             self._database = database
-            self._identities = {"": self._opened} | {
-                end: _identity(_beside(path, end)) for end in ("-wal", "-shm")
-            }
+            self._identities = {end: _identity(_beside(path, end)) for end in ("-wal", "-shm")}
+            if _identity(path) != self._opened:  # replaced at this very moment: these are not surely ours
+                self._identities.clear()
+            self._identities[""] = self._opened
         return self._database
 
     def was_replaced(self) -> bool:
@@ -95,6 +96,7 @@ class TraceFile:
     def close(self) -> None:
         """Let go of the file. Nothing is known of it any more: it may be another one next time."""
         self.forget()
+        self._identities = {}
         connection, self._connection, self._database = self._connection, None, None
         if connection is not None:
             try:
@@ -115,7 +117,7 @@ class TraceFile:
         path = self._path.expanduser()
         kept = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
         try:
-            with _alone_with(path):
+            with _alone_in(path.parent):
                 if _identity(path) != self._opened:
                     self.close()
                     return True
@@ -126,13 +128,9 @@ class TraceFile:
                         _beside(path, end).rename(_beside(kept, end))
                 # Only now: SQLite tidies up after a file that it closes, but not after one that is not in its place.
                 self.close()
-        except FileNotFoundError:
-            self.close()
-            return True
         except OSError:
             self.close()
             return False
-        self._identities = {}
         log.error("tokentrace: %s is damaged (%s); it is kept as %s, and a new one is begun", path, why, kept)
         return True
 
@@ -151,14 +149,19 @@ class TraceFile:
     def _remove_leftovers(self, path: Path) -> None:
         """The log and index of the file that is gone: SQLite would take them for the new one's.
 
-        Only if they are surely the old ones: by their inode, and unless somebody has begun a log for a new file.
+        Only if they are surely the old ones, by their inodes, which nobody else gets as long as our connection is open;
+        and unless somebody has begun a log for a new file.
         """
-        before, self._identities = self._identities, {}
-        ours = {end for end in ("-wal", "-shm") if _identity(_beside(path, end)) == before[end]}
-        if "-wal" in ours or not path.exists():
-            for end in ours:
-                with suppress(OSError):
-                    _beside(path, end).unlink(missing_ok=True)
+        with _alone_in(path.parent):
+            ours = {
+                end
+                for end in ("-wal", "-shm")
+                if self._identities.get(end) and _identity(_beside(path, end)) == self._identities[end]
+            }
+            if "-wal" in ours or not path.exists():
+                for end in ours:
+                    with suppress(OSError):
+                        _beside(path, end).unlink(missing_ok=True)
 
 
 def _beside(path: Path, end: str) -> Path:
@@ -175,15 +178,15 @@ def _identity(path: Path) -> Identity | None:
 
 
 @contextmanager
-def _alone_with(path: Path) -> Iterator[None]:
-    """Hold the file at this path, whichever it is, against others who would move it. It stays held where it goes."""
-    file = os.open(path, os.O_RDONLY)
-    try:
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One of us at a time, of all processes, moves or removes files in this folder: each looks first whose they are."""
+    with ExitStack() as held:
         if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with suppress(OSError):  # gone, or on a file system without locks
+                handle = os.open(folder, os.O_RDONLY)
+                held.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(file)
 
 
 @contextmanager
@@ -201,7 +204,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def is_damage(error: Exception) -> bool:
     """Whether SQLite says that the file is not what it wrote."""
-    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
+        isinstance(error, sqlite3.OperationalError) and str(error) == "unsupported file format"
+    )
 
 
 def is_locked(error: Exception) -> bool:

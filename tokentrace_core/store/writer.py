@@ -21,7 +21,7 @@ from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.spans import LLMCall, Run
 from tokentrace_core.store import process_end
-from tokentrace_core.store.lease import BEAT_S, Lease
+from tokentrace_core.store.lease import Lease
 from tokentrace_core.store.losses import Losses
 from tokentrace_core.store.rows import (
     INSERT_MESSAGE,
@@ -41,6 +41,8 @@ _LOCKED_PATIENCE_S = 120.0
 _LOCKED_PAUSE_S = 0.5
 #: Runs whose last state could not be written, and is tried again with every batch.
 _OWED_RUNS = 1_000
+#: How often that is tried when nothing else comes.
+_RETRY_S = 1.0
 
 
 class Writer:
@@ -175,7 +177,7 @@ class Writer:
 
     def _due_in(self) -> float | None:
         """Seconds until the file is to hear from us, even if nothing comes."""
-        return self._lease.due_in if self._losses.are_written and not self._owed else BEAT_S
+        return self._lease.due_in if self._losses.are_written and not self._owed else _RETRY_S
 
     def _write_here(self) -> bool:
         """Write what waits on the calling thread: the interpreter is about to end, and gives us no other."""
@@ -209,7 +211,7 @@ class Writer:
         with self._busy:
             self._file.close()
 
-    def _store(self, spans: list[object], patience_s: float = _LOCKED_PATIENCE_S) -> None:
+    def _store(self, spans: list[object], patience_s: float | None = None) -> None:
         """Write a batch, or count it as lost. Never fails: the thread must live, or a flush would wait for ever."""
         unfit: list[object] = []
         batch = [*self._owed.values(), *spans]
@@ -283,10 +285,10 @@ class Writer:
     # ── the file ─────────────────────────────────────────────────────────────────────────────────────
 
     def _attempt(
-        self, write: Callable[[sqlite3.Connection], None], patience_s: float = _LOCKED_PATIENCE_S
+        self, write: Callable[[sqlite3.Connection], None], patience_s: float | None = None
     ) -> str | None:
         """Run one write transaction, again while the file is locked. Why it was given up; None if it is written."""
-        patience = time.monotonic() + patience_s
+        patience = time.monotonic() + (_LOCKED_PATIENCE_S if patience_s is None else patience_s)
         pause = 0.05
         while True:
             with self._busy:
