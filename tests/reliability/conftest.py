@@ -6,7 +6,9 @@ import logging
 import multiprocessing
 import os
 import sqlite3
+import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -132,3 +134,20 @@ def emitted() -> Iterator[set[tuple[str, str]]]:
     yield seen
     for signal in signals.CARRIES:
         signal.disconnect(hear)
+
+
+@pytest.fixture
+def script(db: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script in a Python of its own; it finds `db` and tokentrace."""
+
+    def run(source: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        head = f"import os, sys, threading, time\nfrom tokentrace_core import *\ndb = {str(db)!r}\n"
+        return subprocess.run(
+            [sys.executable, "-c", head + textwrap.dedent(source)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

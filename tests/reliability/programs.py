@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -122,3 +124,96 @@ def record_when_told(db: Path, journal_path: Path, go: Path) -> None:
             pass
     closed = tracer.close(30)
     journal.note("closed" if closed else "unclosed", str(sum(tracer.losses.values())))
+
+
+def fork_under_load(db: Path, journal_path: Path, forks: int) -> None:
+    """Two threads record while the process forks again and again; each child records, flushes, and is gone."""
+    journal, over = Journal(journal_path), threading.Event()
+    tracer = Tracer(db)
+
+    def load(place: int) -> None:
+        while not over.is_set():
+            with tracer.run("parent's") as run, run.llm("gpt-4o", messages=[f"{place}"]) as call:
+                call.done("done", usage=USED)
+            journal.note("recorded", run.id or "-")
+            time.sleep(0.001)
+
+    threads = [threading.Thread(target=load, args=(place,)) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in range(forks):
+        began = time.monotonic()
+        child = os.fork()
+        if not child:
+            with tracer.run(f"child's {number}") as run, run.llm("gpt-4o") as call:
+                call.done("done", usage=USED)
+            os._exit(0 if tracer.flush(30) and not tracer.losses else 1)
+        took = time.monotonic() - began
+        status = _wait_for(child, 30.0)
+        journal.note("ended" if status == 0 else "hung" if status is None else "failed", "-", f"{took:.3f}")
+    over.set()
+    for thread in threads:
+        thread.join()
+    journal.note("closed" if tracer.close(30) else "unclosed", str(sum(tracer.losses.values())))
+
+
+def serve_by_workers(db: Path, journal_path: Path, workers: int, at_once: int, runs: int) -> None:
+    """The tracer is made first, then workers are forked that serve a while and end, and are replaced."""
+    journal = Journal(journal_path)
+    tracer = Tracer(db)
+    with tracer.run("at start"):
+        pass
+    alive: list[int] = []
+    for number in range(workers + at_once):
+        if len(alive) == at_once or number >= workers:
+            status = _wait_for(alive.pop(0), 30.0)
+            journal.note("ended" if status == 0 else f"status-{status}", str(_open_files()), str(_threads()))
+        if number < workers:
+            child = os.fork()
+            if not child:
+                for _ in range(runs):
+                    with tracer.run(f"worker {number}") as run, run.tool("lookup"):
+                        pass
+                sys.exit(0)
+            alive.append(child)
+            with tracer.run("the master's"):
+                pass
+    journal.note("closed" if tracer.close(30) else "unclosed", str(sum(tracer.losses.values())))
+
+
+def _wait_for(child: int, patience_s: float) -> int | None:
+    """The child's exit status; None if it had to be killed."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _open_files() -> int:
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
+def _threads() -> int:
+    return threading.active_count()
+
+
+_tracer: Tracer | None = None
+
+
+def make_tracer(db: Path) -> None:
+    """What a pool's worker does first."""
+    global _tracer
+    _tracer = Tracer(db)
+
+
+def work_in_pool(number: int) -> int:
+    assert _tracer is not None
+    with _tracer.run("agent") as run, run.llm("gpt-4o", messages=[str(number)]) as call:
+        call.done("done", usage=USED)
+    return os.getpid()
