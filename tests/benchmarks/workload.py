@@ -2,13 +2,14 @@
 
 `agent` is `create_agent`, as users run it. `lean` is the same conversation without LangGraph round it. `replay`
 is what a handler is told during `agent`, told again to the handler alone. Model and tools are in the process and
-cost next to nothing, so what is left is the framework and the handler.
+cost next to nothing, so what is left is the framework and the handler. No two runs read the same volume: what a
+recorder remembers of one run does not spare it the next one's text.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from langchain.agents import create_agent
@@ -22,14 +23,15 @@ from langchain_core.tools import tool
 Event = tuple[str, tuple[Any, ...], dict[str, Any]]
 Work = Callable[[Any], None]
 
+_volumes = count(1)
 _LINE = "the quick brown fox number {} jumps over the lazy dog of the order desk. "
 PAGE = "".join(_LINE.format(number) for number in range(28))  # about 2 KB
 
 
 @tool
-def read_page(number: int) -> str:
-    """Read a page of the manual."""
-    return f"page {number}: {PAGE}"
+def read_page(volume: int, number: int) -> str:
+    """Read a page of a volume of the manual."""
+    return f"volume {volume}, page {number}: {PAGE}"
 
 
 class ScriptedModel(BaseChatModel):
@@ -49,7 +51,8 @@ class ScriptedModel(BaseChatModel):
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         asked = sum(isinstance(message, AIMessage) for message in messages)
-        calls = [{"id": f"call_{asked}", "name": "read_page", "args": {"number": asked}}]
+        arguments = {"volume": _volume_asked_for(messages), "number": asked}
+        calls = [{"id": f"call_{asked}", "name": "read_page", "args": arguments}]
         prompt, cached = 600 * (asked + 1), 600 * asked
         message = AIMessage(
             content="" if asked < self.steps else "That was the whole manual.",
@@ -65,13 +68,34 @@ class ScriptedModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
+def _question() -> str:
+    return f"Read all of volume {next(_volumes)}."
+
+
+def _volume_asked_for(messages: list[BaseMessage]) -> int:
+    question = next(message for message in messages if isinstance(message, HumanMessage))
+    return int(question.text.rstrip(".").split()[-1])
+
+
+def spans_of(form: str, steps: int) -> int:
+    """How many spans a run has: of models, tools, and the chains round them."""
+    calls = calls_of(form, steps)
+    return 1 + calls + (0 if form == "lean" else calls)
+
+
+def calls_of(_: str, steps: int) -> int:
+    """How many of them are models and tools."""
+    models, tools = steps + 1, steps
+    return models + tools
+
+
 def agent(steps: int) -> Work:
     """An agent that calls a tool `steps` times and then answers."""
-    built = create_agent(ScriptedModel(steps=steps), [read_page], system_prompt="You read manuals.")
+    built: Any = create_agent(ScriptedModel(steps=steps), [read_page], system_prompt="You read manuals.")
 
     def work(callbacks: Any) -> None:
         config = {"callbacks": callbacks, "recursion_limit": 10 * steps + 20}
-        built.invoke({"messages": [HumanMessage("Read all of it.")]}, config)
+        built.invoke({"messages": [HumanMessage(_question())]}, config)
 
     return work
 
@@ -80,8 +104,8 @@ def lean(steps: int) -> Work:
     """The same conversation as a plain loop: one chain round models and tools."""
     model = ScriptedModel(steps=steps)
 
-    def loop(_: Any) -> str:
-        messages: list[BaseMessage] = [SystemMessage("You read manuals."), HumanMessage("Read all of it.")]
+    def loop(question: str) -> str:
+        messages: list[BaseMessage] = [SystemMessage("You read manuals."), HumanMessage(question)]
         while True:
             answer = model.invoke(messages)
             messages.append(answer)
@@ -92,9 +116,12 @@ def lean(steps: int) -> Work:
     chain = RunnableLambda(loop, name="lean")
 
     def work(callbacks: Any) -> None:
-        chain.invoke("Read all of it.", {"callbacks": callbacks})
+        chain.invoke(_question(), {"callbacks": callbacks})
 
     return work
+
+
+FORMS: dict[str, Callable[[int], Work]] = {"agent": agent, "lean": lean}
 
 
 class Recording(BaseCallbackHandler):
@@ -116,21 +143,6 @@ def recorded(steps: int) -> list[Event]:
     recording = Recording()
     agent(steps)([recording])
     return recording.events
-
-
-def again(events: list[Event]) -> list[Event]:
-    """The same events as another run: with ids of its own."""
-    ids: dict[Any, uuid.UUID] = {}
-
-    def renamed(name: str, value: Any) -> Any:
-        if name not in ("run_id", "parent_run_id") or value is None:
-            return value
-        return ids.setdefault(value, uuid.uuid4())
-
-    return [
-        (name, args, {key: renamed(key, value) for key, value in facts.items()})
-        for name, args, facts in events
-    ]
 
 
 def tell(handler: Any, events: list[Event]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_runs_can_be_limited_and_bounded_in_time(three_runs: None, cli: Cli) -> 
     assert len(cli("runs", "--limit", "2").output.splitlines()) == 3
     assert len(cli("runs", "--since", "1h").output.splitlines()) == 4
     assert cli("runs", "--since", "2099-01-01").output.startswith("No runs in ")
-    assert json.loads(cli("runs", "--since", "2099-01-01", "--json").output) == {"runs": []}
+    assert json.loads(cli("runs", "--since", "2099-01-01", "--json").output) == {"runs": [], "losses": []}
     assert cli("runs", "--limit", "0").exit_code == 2
 
 
@@ -342,17 +342,41 @@ def test_a_missing_file_fails_but_the_environment_is_still_told(cli: Cli, tmp_pa
     assert "there is no file" in result.output
 
 
-def test_runs_of_a_killed_process_are_pointed_out(
-    tracer: Tracer, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import time
-
+def test_runs_of_a_killed_process_are_pointed_out(tracer: Tracer, cli: Cli, db: Path) -> None:
     with tracer.run("stuck"):
-        assert _checks(cli, exit_code=0)["running for over an hour"]["verdict"] == "ok"
-        two_hours_later = time.time_ns() + 2 * 3_600 * 10**9
-        monkeypatch.setattr(checks, "time", SimpleNamespace(time_ns=lambda: two_hours_later))
-        stale = _checks(cli, exit_code=0)["running for over an hour"]
-    assert (stale["value"], stale["verdict"]) == ("1 run", "warn")
+        assert tracer.flush(10)
+        alive = _checks(cli, exit_code=0)["running"]
+        with closing(sqlite3.connect(db)) as connection:
+            connection.execute("update writers set beat_at = 0")
+            connection.commit()
+        left = _checks(cli, exit_code=0)["running"]
+    assert (alive["value"], alive["verdict"]) == ("1 run", "ok")
+    assert (left["value"], left["verdict"]) == ("0 runs, 1 left by a dead process", "warn")
+
+
+def test_what_could_not_be_stored_is_told_wherever_runs_are(tracer: Tracer, cli: Cli, db: Path) -> None:
+    with tracer.run("agent"):
+        pass
+    assert tracer.flush(10)
+    assert "lost" not in cli("runs").output
+    assert _checks(cli, exit_code=0)["lost records"]["value"] == "none"
+    with closing(sqlite3.connect(db)) as connection:
+        connection.executemany(
+            "insert into losses values (?, ?, ?, ?)",
+            [
+                ("w1", "disk is full", 7, 10**15),
+                ("w2", "disk is full", 5, 10**15),
+                ("w2", "queue full", 0, 1),
+            ],
+        )
+        connection.commit()
+    line = "12 (12 x disk is full), last 2001-09-09 01:46:40 UTC"
+    assert f"records lost: {line}" in " ".join(cli("runs").output.split())
+    assert "lost" not in cli("runs", "--since", "1h").output
+    lost = json.loads(cli("runs", "--json").output)["losses"]
+    assert lost == [{"reason": "disk is full", "records": 12, "at": "2001-09-09T01:46:40.000000Z"}]
+    found = _checks(cli, exit_code=0)["lost records"]
+    assert (found["value"], found["verdict"]) == (line, "warn")
 
 
 @pytest.mark.parametrize(

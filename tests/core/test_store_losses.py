@@ -161,8 +161,8 @@ def test_a_full_disk_loses_what_does_not_fit_and_no_more_and_no_less(
 ) -> None:
     pages = 2**30
 
-    def prepare(path: Path, durability: Any, prepared: Callable[..., Any] = trace_file._prepared) -> Any:
-        database = prepared(path, durability)
+    def prepare(*given: Any, prepared: Callable[..., Any] = trace_file._prepared) -> Any:
+        database = prepared(*given)
         database.execute(f"pragma max_page_count = {pages}")
         return database
 

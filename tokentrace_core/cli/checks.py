@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import platform
 import sqlite3
 import stat
-import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from tokentrace_core import __version__
 from tokentrace_core.cli import figures
 from tokentrace_core.errors import StoreError
-from tokentrace_core.store.reader import Reader
+from tokentrace_core.store.reader import Reader, Row
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -28,7 +28,6 @@ _FRAMEWORKS = {
     "crewai": "tokentrace_crewai",
 }
 _LIBRARIES = ("genai-prices", "sqlite-utils", "openai", "anthropic")
-_HOUR_US = 3_600_000_000
 
 
 class Check(NamedTuple):
@@ -84,6 +83,7 @@ def check_file(path: Path) -> Iterator[Check]:
     with reader:
         yield _size(reader.path)
         yield _mode(reader.path)
+        yield from _moved_aside(reader.path)
         try:
             yield from _sound(reader)
             yield from _contents(reader)
@@ -104,6 +104,18 @@ def _mode(path: Path) -> Check:
     return Check(
         "mode", f"{mode:04o}", "warn", f"others on this machine can read your traces. Run: chmod 600 {path}"
     )
+
+
+def _moved_aside(path: Path) -> Iterator[Check]:
+    """Damaged files, in whose place this one was begun."""
+    kept = sorted(
+        found.name
+        for found in path.resolve().parent.glob(f"{glob.escape(path.name)}.corrupt-*Z")
+        if found.is_file()
+    )
+    if kept:
+        advice = "an older trace was damaged and moved there. What can be saved: sqlite3 FILE .recover"
+        yield Check("moved aside", ", ".join(kept), "warn", advice)
 
 
 def _sound(reader: Reader) -> Iterator[Check]:
@@ -131,23 +143,47 @@ def _contents(reader: Reader) -> Iterator[Check]:
     yield Check("rows", ", ".join(counts))
     by_status = reader.query("select status, count(*) as runs from runs group by status order by runs desc")
     yield Check("runs", ", ".join(f"{row['status']} {row['runs']:,}" for row in by_status) or "none")
-    yield _stale(reader)
+    yield _running(reader)
+    yield _losses(reader)
     yield _unpriced(reader)
     estimated = _number(reader, "select count(*) from calls where usage_source = 'estimated'")
     yield Check("estimated calls", f"{estimated:,}")
 
 
-def _stale(reader: Reader) -> Check:
-    """A process that was killed leaves its runs `running`."""
-    horizon = time.time_ns() // 1_000 - _HOUR_US
-    stale = _number(reader, f"select count(*) from runs where status = 'running' and started_at < {horizon}")
-    advice = "their process was probably killed; their cost is that up to its end."
+def _running(reader: Reader) -> Check:
+    """Runs under way, and those that a process which was killed has left behind."""
+    running = _number(reader, "select count(*) from runs where status = 'running'")
+    said = _number(reader, "select count(*) from main.runs where status = 'running'")
+    left = said - running
+    advice = "their process was killed. They read `interrupted`; their cost is that up to its end."
     return Check(
-        "running for over an hour",
-        figures.count(stale, "run") if stale else "none",
-        "warn" if stale else "ok",
-        advice if stale else None,
+        "running",
+        f"{figures.count(running, 'run')}, {left:,} left by a dead process"
+        if left
+        else figures.count(running, "run"),
+        "warn" if left else "ok",
+        advice if left else None,
     )
+
+
+def _losses(reader: Reader) -> Check:
+    lost = reader.losses()
+    advice = (
+        "they are in no sum. The disk was full, locked or not writable then; see `at` in the table `losses`."
+    )
+    return Check(
+        "lost records",
+        losses_line(lost) or "none",
+        "warn" if lost else "ok",
+        advice if lost else None,
+    )
+
+
+def losses_line(lost: list[Row]) -> str:
+    """How many records could not be stored, and why; empty if all could."""
+    total = sum(row["records"] for row in lost)
+    reasons = ", ".join(f"{row['records']:,} x {row['reason']}" for row in lost)
+    return f"{total:,} ({reasons}), last {figures.moment(max(row['at'] for row in lost))} UTC" if lost else ""
 
 
 def _unpriced(reader: Reader) -> Check:

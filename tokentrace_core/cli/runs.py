@@ -9,6 +9,7 @@ import click
 from rich.text import Text
 
 from tokentrace_core.cli import figures, lines, main
+from tokentrace_core.cli.checks import losses_line
 from tokentrace_core.cli.document import run_document, run_duration_ms
 from tokentrace_core.cli.options import Settings, common_options, pass_settings, since_option
 from tokentrace_core.cli.output import console, is_narrow, write_json
@@ -84,17 +85,22 @@ _NARROW = (
 def runs(settings: Settings, limit: int, since: int | None) -> None:
     """The latest runs, newest first.
 
-    Times are UTC. A cost with ≈ rests on estimated usage, one with +? leaves out calls without a price.
+    Times are UTC. A cost with ≈ rests on estimated usage, one with +? leaves out calls without a price. A line
+    below says how many records could not be stored, if any.
     """
     with Reader(settings.path) as reader:
         rows = reader.runs(limit, since=since)
+        lost = reader.losses(since=since)
     if settings.json:
-        write_json({"runs": [run_document(row) for row in rows]})
+        losses = [{**row, "at": figures.iso(row["at"])} for row in lost]
+        write_json({"runs": [run_document(row) for row in rows], "losses": losses})
         return
-    if not rows:
+    if rows:
+        _print(rows)
+    else:
         click.echo(f"No runs in {clean(settings.path)}{' since then' if since is not None else ''}.")
-        return
-    _print(rows)
+    if lost:
+        console().print(Text(f"! records lost: {clean(losses_line(lost))}", style="yellow"))
 
 
 def _print(rows: list[Row]) -> None:

@@ -2,8 +2,8 @@
 
 A process that is killed cannot say so, and a process number proves nothing: it may be another's by now, or that of
 a parent that waits for a dead child. So a writer with open runs renews `writers.beat_at` every few seconds. Whoever
-reads the file counts what runs under a lease that has run out as `interrupted`; the next writer to open the
-file writes it down. A process that was only stopped, and goes on, writes its runs as they are again.
+reads the file counts what runs under a lease that has run out as `interrupted`, ended with the last that is known of it; the
+next writer to open the file writes that down. A process that was only stopped, and goes on, takes it back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 BEAT_S = 5.0
 #: A writer that has not renewed its lease for so long is dead.
 DEAD_AFTER_S = 30
-_RENEW_US = int(BEAT_S * 500_000)
 
 _NOW_US = "cast((julianday('now') - 2440587.5) * 86400000000 as integer)"
 
@@ -42,6 +41,8 @@ class Lease:
         self.id = new_span_id()
         self._open_runs: set[str] = set()
         self._holds: set[str] = set()
+        self._marked: set[str] = set()
+        """Those of which the file says that they are ours."""
         self._beat_at = 0
 
     @property
@@ -59,14 +60,17 @@ class Lease:
             [self.id, os.getpid(), socket.gethostname(), now, now],
         )
         self._beat_at = now
+        self.forget()
         _bury(connection)
 
     def note(self, connection: sqlite3.Connection, run: Run) -> None:
         """A run of this writer's, as it was just written."""
         if run.status != "running":
             self._open_runs.discard(run.id)
-        elif run.id not in self._open_runs:
+            self._marked.discard(run.id)
+        elif run.id not in self._marked:
             self._open_runs.add(run.id)
+            self._marked.add(run.id)
             connection.execute("update runs set writer_id = ? where id = ?", [self.id, run.id])
 
     def hold(self, reservation: str) -> None:
@@ -76,12 +80,27 @@ class Lease:
     def let_go(self, reservation: str) -> None:
         self._holds.discard(reservation)
 
+    def forget(self) -> None:
+        """What was marked may have been rolled back, or the file is another one."""
+        self._marked.clear()
+
     def renew(self, connection: sqlite3.Connection) -> None:
         """Say that we live, unless that was said a moment ago. Also when the clock was set back."""
         now = _now_us()
-        if not 0 <= now - self._beat_at < _RENEW_US:
+        silent_s = (now - self._beat_at) / 1_000_000
+        if not 0 <= silent_s < BEAT_S / 2:
             connection.execute("update writers set beat_at = ? where id = ?", [now, self.id])
             self._beat_at = now
+            if not 0 <= silent_s < DEAD_AFTER_S:
+                self._rise(connection)
+
+    def _rise(self, connection: sqlite3.Connection) -> None:
+        """Somebody may have taken us for dead. What is open here is running, and was not interrupted."""
+        for table, key in _LEVELS:
+            connection.executemany(
+                f"update {table} set status = 'running', ended_at = null where {key} = ? and status = 'interrupted'",
+                [(run_id,) for run_id in self._open_runs],
+            )
 
     def end(self, connection: sqlite3.Connection) -> None:
         """Nothing runs any more, or what does will never be told."""
@@ -89,40 +108,58 @@ class Lease:
 
 
 def _bury(connection: sqlite3.Connection) -> None:
-    """Runs of dead writers, and what was open in them, are `interrupted`; they ended with the last that is known.
+    """Runs of dead writers, and what was open in them, are `interrupted`; they end with the last that is known.
 
     What they had set aside of shared limits is free.
     """
     connection.execute(f"delete from reservations where {dead('reservations.writer_id')}")
-    left = [
-        row[0]
-        for row in connection.execute(
-            f"select id from runs where status = 'running' and {dead('runs.writer_id')}"
-        )
-    ]
-    for run_id in left:
-        last = connection.execute(_LAST_EVENT, {"run": run_id}).fetchone()[0]
-        for table, key in (
-            ("runs", "id"),
-            ("steps", "run_id"),
-            ("llm_calls", "run_id"),
-            ("tool_calls", "run_id"),
-        ):
+    gone = f"select id from runs where status = 'running' and {dead('runs.writer_id')}"
+    for (run_id,) in connection.execute(gone).fetchall():
+        for table, key in reversed(_LEVELS):  # a run last: its last event is looked up in what it was
+            ended = last_event(":run")
+            totals = "".join(f", {name} = {sql}" for name, sql in as_stored(":run").items())
             connection.execute(
-                f"update {table} set status = 'interrupted', ended_at = coalesce(ended_at, ?)"
-                f" where {key} = ? and status = 'running'",
-                [last, run_id],
+                f"update {table} set status = 'interrupted', ended_at = coalesce(ended_at, {ended})"
+                f"{totals if table == 'runs' else ''} where {key} = :run and status = 'running'",
+                {"run": run_id},
             )
 
 
-_LAST_EVENT = """
-    select max(at) from (
-        select started_at as at from runs where id = :run
-        union all select max(coalesce(ended_at, started_at)) from steps where run_id = :run
-        union all select max(coalesce(ended_at, started_at)) from llm_calls where run_id = :run
-        union all select max(coalesce(ended_at, started_at)) from tool_calls where run_id = :run
+_LEVELS = (("runs", "id"), ("steps", "run_id"), ("llm_calls", "run_id"), ("tool_calls", "run_id"))
+
+
+def last_event(run: str) -> str:
+    """SQL: when the last was heard of a run."""
+    heard = " union all ".join(
+        f"select max(coalesce(ended_at, started_at)) as at from main.{table} where {key} = {run}"
+        for table, key in _LEVELS
     )
-"""
+    return f"(select max(at) from ({heard}))"
+
+
+def as_stored(run: str) -> dict[str, str]:
+    """SQL: a run's totals by what is in the file. Its row may be a moment older, or younger, than those of its calls."""
+    calls = f"from main.llm_calls where run_id = {run} and status != 'refused'"
+    tools = f"from main.tool_calls where run_id = {run}"
+    tokens_in = (
+        "coalesce(input_uncached_tokens, 0) + coalesce(cache_read_tokens, 0)"
+        " + coalesce(cache_write_5m_tokens, 0) + coalesce(cache_write_1h_tokens, 0)"
+    )
+    unpriced = "coalesce(cost_status = 'unpriced', 0)"
+    return {
+        "steps": f"(select count(*) from main.steps where run_id = {run})",
+        "llm_calls": f"(select count(*) {calls})",
+        "tool_calls": f"(select count(*) {tools})",
+        "refused_calls": f"(select count(*) from main.llm_calls where run_id = {run} and status = 'refused')",
+        "input_tokens": f"(select coalesce(sum({tokens_in}), 0) {calls})",
+        "cached_tokens": f"(select coalesce(sum(cache_read_tokens), 0) {calls})",
+        "output_tokens": f"(select coalesce(sum(output_tokens), 0) {calls})",
+        "cost_nano_usd": f"((select coalesce(sum(cost_nano_usd), 0) {calls})"
+        f" + (select coalesce(sum(cost_nano_usd), 0) {tools}))",
+        "unpriced_calls": f"(select coalesce(sum({unpriced}), 0) {calls})",
+        "unpriced_tokens": f"(select coalesce(sum({unpriced} * ({tokens_in} + coalesce(output_tokens, 0))), 0) {calls})",
+        "estimated_calls": f"(select coalesce(sum(usage_source = 'estimated'), 0) {calls})",
+    }
 
 
 def _now_us() -> int:

@@ -73,6 +73,15 @@ class Losses:
             connection.executemany("insert or replace into losses values (?, ?, ?, ?)", rows)
             self._written = counts
 
+    @property
+    def are_written(self) -> bool:
+        """Whether the file's own account is up to date."""
+        return not self._counts or self._counts == self._written
+
+    def forget(self) -> None:
+        """What was written may have been rolled back, or the file is another one."""
+        self._written = {}
+
     def _drop(self, key: Key) -> None:
         before = self._reasons.pop(key, None)
         if before is not None:

@@ -15,8 +15,14 @@ from typing import Any
 
 _functions: list[Callable[[], None]] = []
 _hooked = False
+_over = False
 #: The finalizer of this process, and the process it is for.
 _finalizer: tuple[int, Any] | None = None
+
+
+def is_over() -> bool:
+    """Whether this process has come to its end: what is handed over now is not asked for any more."""
+    return _over
 
 
 def at_process_end(function: Callable[[], None]) -> None:
@@ -52,6 +58,12 @@ def _end() -> None:
         function()
 
 
-atexit.register(_end)
+def _end_for_good() -> None:
+    global _over
+    _end()
+    _over = True
+
+
+atexit.register(_end_for_good)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=mind_multiprocessing)

@@ -168,6 +168,20 @@ class Reader:
             )
         )
 
+    def losses(self, *, since: int | None = None) -> list[Row]:
+        """What its writers could not store, most first: {reason, records, at}. `at`: when that was last so."""
+        if not self._database.table("losses").exists():  # a file of an earlier version
+            return []
+        return list(
+            self.query(
+                """
+                select reason, sum(records) as records, max(at) as at from losses
+                where records > 0 and at >= ? group by reason order by records desc, reason
+                """,
+                [since or 0],
+            )
+        )
+
     def last_row(self, table: str) -> int:
         """Where a table ends now: the place to follow it from."""
         return int(next(self.query(f"select coalesce(max(rowid), 0) as last from main.{table}"))["last"])
@@ -305,11 +319,10 @@ def _read_the_dead_as_interrupted(database: Database) -> None:
 
 
 def _as_of_now(database: Database, table: str) -> str:
-    """SQL: the columns of a table (t), with the status that its rows have by now."""
+    """SQL: the columns of a table (t), with the status, end and totals that its rows have by now."""
+    now = schema.as_of_now(table)
     names = [column.name for column in database.table(table).columns]
-    return ", ".join(
-        f"{schema.status_now(table)} as status" if name == "status" else f"t.{name}" for name in names
-    )
+    return ", ".join(f"{now[name]} as {name}" if name in now else f"t.{name}" for name in names)
 
 
 def _check(path: Path, database: Database) -> None:

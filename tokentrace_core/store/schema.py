@@ -16,7 +16,7 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from tokentrace_core.store.lease import dead
+from tokentrace_core.store.lease import as_stored, dead, last_event
 
 migrations = Migrations("tokentrace")
 
@@ -252,11 +252,25 @@ def m004_what_else_is_charged(db: Database) -> None:
 
 def status_now(table: str, row: str = "t") -> str:
     """SQL: the status of a row by now. What runs in a process that is dead was interrupted, whatever the row says."""
+    return f"case when {_is_left(table, row)} then 'interrupted' else {row}.status end"
+
+
+def as_of_now(table: str) -> dict[str, str]:
+    """SQL: the columns of a row (t) that are not as they stand there if its process is dead."""
+    left, run = _is_left(table, "t"), "t.id" if table == "runs" else "t.run_id"
+    found = {"ended_at": f"coalesce(t.ended_at, {last_event(run)})"}
+    if table == "runs":
+        found |= as_stored(run)
+    late = {name: f"case when {left} then {sql} else t.{name} end" for name, sql in found.items()}
+    return {"status": status_now(table), **late}
+
+
+def _is_left(table: str, row: str) -> str:
     gone = dead(f"{row}.writer_id")
     if table != "runs":
         run = f"r.id = {row}.run_id and r.status = 'running' and {dead('r.writer_id')}"
         gone = f"exists (select 1 from main.runs r where {run})"
-    return f"case when {row}.status = 'running' and {gone} then 'interrupted' else {row}.status end"
+    return f"{row}.status = 'running' and {gone}"
 
 
 def unknown_migrations(db: Database) -> list[str]:

@@ -8,13 +8,19 @@ aside, whole, and a new one begun: nobody's traces are thrown away to repair the
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be renamed anyway
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -45,7 +51,11 @@ class TraceFile:
         self._path = path
         self._on_open = on_open
         self._durability = durability
+        self._connection: sqlite3.Connection | None = None
+        """Also one that failed on a damaged file: closing it would write to what is to be kept."""
         self._database: Database | None = None
+        self._opened: Identity | None = None
+        """What the path led to when the connection was made, or tried."""
         self._identities: dict[str, Identity | None] = {}
         self._known: OrderedDict[str, None] = OrderedDict()
 
@@ -54,29 +64,43 @@ class TraceFile:
         path = (
             self._path.expanduser()
         )  # a home that cannot be found says so here, and is not made as a folder
-        if self._identities and _identity(path) != self._identities[""]:
+        if self.was_replaced():
             log.warning("tokentrace: %s was deleted or replaced; what comes now goes to the file there", path)
-            self.close()
             self._remove_leftovers(path)
+            self.close()
         if self._database is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 path.touch(mode=0o600)
-            file = _identity(path)
-            database = _prepared(path, self._durability)
-            with database.atomic():
-                self._on_open(database.conn)
+            self._opened = _identity(path)
+            self._connection = _connected(path)
+            try:
+                database = _prepared(path, self._connection, self._durability)
+                with transaction(self._connection):
+                    self._on_open(self._connection)
+            except BaseException as error:
+                if not (isinstance(error, Exception) and is_damage(error)):
+                    self.close()
+                raise
             self._database = database
-            self._identities = {"": file} | {end: _identity(_beside(path, end)) for end in ("-wal", "-shm")}
+            self._identities = {end: _identity(_beside(path, end)) for end in ("-wal", "-shm")}
+            if _identity(path) != self._opened:  # replaced at this very moment: these are not surely ours
+                self._identities.clear()
+            self._identities[""] = self._opened
         return self._database
+
+    def was_replaced(self) -> bool:
+        """Whether the path leads to another file than the one that is open, or to none."""
+        return bool(self._identities) and _identity(self._path.expanduser()) != self._identities[""]
 
     def close(self) -> None:
         """Let go of the file. Nothing is known of it any more: it may be another one next time."""
         self.forget()
-        database, self._database = self._database, None
-        if database is not None:
+        self._identities = {}
+        connection, self._connection, self._database = self._connection, None, None
+        if connection is not None:
             try:
-                database.close()
+                connection.close()
             except sqlite3.Error:
                 log.debug("tokentrace: the file did not close cleanly", exc_info=True)
 
@@ -85,18 +109,27 @@ class TraceFile:
         return self._database is not None
 
     def move_aside(self, why: Exception) -> bool:
-        """Keep a damaged file under another name, with its log. False if that cannot be done."""
+        """Keep a damaged file under another name, with its log. False if that cannot be done.
+
+        True also if it is gone from its place already: another process has found the damage, too, and what is
+        there now is the new file.
+        """
         path = self._path.expanduser()
-        self.close()
-        self._identities = {}
-        kept = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+        kept = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
         try:
-            if kept.exists():  # moved a moment ago, and damaged again: this will not end well
-                return False
-            for end in ("-shm", "-wal", ""):
-                if _beside(path, end).exists():
-                    _beside(path, end).rename(_beside(kept, end))
+            with _alone_in(path.parent):
+                if _identity(path) != self._opened:
+                    self.close()
+                    return True
+                if kept.exists():  # moved a moment ago, and damaged again: this will not end well
+                    return False
+                for end in ("-shm", "-wal", ""):
+                    if _beside(path, end).exists():
+                        _beside(path, end).rename(_beside(kept, end))
+                # Only now: SQLite tidies up after a file that it closes, but not after one that is not in its place.
+                self.close()
         except OSError:
+            self.close()
             return False
         log.error("tokentrace: %s is damaged (%s); it is kept as %s, and a new one is begun", path, why, kept)
         return True
@@ -116,14 +149,19 @@ class TraceFile:
     def _remove_leftovers(self, path: Path) -> None:
         """The log and index of the file that is gone: SQLite would take them for the new one's.
 
-        Only if they are surely the old ones: by their inode, and unless somebody has begun a log for a new file.
+        Only if they are surely the old ones, by their inodes, which nobody else gets as long as our connection is open;
+        and unless somebody has begun a log for a new file.
         """
-        before, self._identities = self._identities, {}
-        ours = {end for end in ("-wal", "-shm") if _identity(_beside(path, end)) == before[end]}
-        if "-wal" in ours or not path.exists():
-            for end in ours:
-                with suppress(OSError):
-                    _beside(path, end).unlink(missing_ok=True)
+        with _alone_in(path.parent):
+            ours = {
+                end
+                for end in ("-wal", "-shm")
+                if self._identities.get(end) and _identity(_beside(path, end)) == self._identities[end]
+            }
+            if "-wal" in ours or not path.exists():
+                for end in ours:
+                    with suppress(OSError):
+                        _beside(path, end).unlink(missing_ok=True)
 
 
 def _beside(path: Path, end: str) -> Path:
@@ -139,30 +177,67 @@ def _identity(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One of us at a time, of all processes, moves or removes files in this folder: each looks first whose they are."""
+    with ExitStack() as held:
+        if fcntl is not None:
+            with suppress(OSError):  # gone, or on a file system without locks
+                handle = os.open(folder, os.O_RDONLY)
+                held.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. The lock is taken first: one who has read already cannot wait for it, only fail."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        raise
+
+
 def is_damage(error: Exception) -> bool:
     """Whether SQLite says that the file is not what it wrote."""
-    return isinstance(error, sqlite3.DatabaseError) and any(
-        sign in str(error) for sign in ("malformed", "not a database")
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
+        isinstance(error, sqlite3.OperationalError) and str(error) == "unsupported file format"
     )
 
 
-def _prepared(path: Path, durability: Durability) -> Database:
+def is_locked(error: Exception) -> bool:
+    """Whether others hold the file, or are just opening it."""
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+
+
+def _code(error: Exception) -> int | None:
+    """SQLite's result code, without its details."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_LOCKED_S, check_same_thread=False)
+
+
+def _prepared(path: Path, connection: sqlite3.Connection, durability: Durability) -> Database:
     """The file, with our tables in it."""
     # Imported on the writer's thread: sqlite-utils is most of what `import tokentrace_core` would cost.
     from sqlite_utils import Database
 
     from tokentrace_core.store import schema
 
-    connection = sqlite3.connect(path, timeout=_LOCKED_S, check_same_thread=False)
-    try:
-        connection.execute(f"pragma page_size = {_PAGE_BYTES}")  # of a new file; an old one keeps its own
-        connection.execute("pragma journal_mode = wal")
-        connection.execute(f"pragma synchronous = {durability}")
-        database = Database(connection)
-        if newer := schema.unknown_migrations(database):
-            raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")
-        schema.migrations.apply(database)
-    except BaseException:
-        connection.close()
-        raise
+    connection.execute(f"pragma page_size = {_PAGE_BYTES}")  # of a new file; an old one keeps its own
+    database = Database(connection)
+    if newer := schema.unknown_migrations(database):
+        raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")
+    connection.execute("pragma journal_mode = wal")
+    connection.execute(f"pragma synchronous = {durability}")
+    if schema.migrations.pending(database):
+        with transaction(connection):  # others who begin the same file find all of it, or nothing
+            schema.migrations.apply(database)
     return database

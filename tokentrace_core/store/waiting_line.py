@@ -48,10 +48,10 @@ class WaitingLine:
 
     def put(self, span: object) -> bool:
         """Join the line. False if it is full, and this span is one that can be missed."""
-        weight = _weight(span)
-        full = len(self._items) >= _MOST_SPANS or self._weight + weight > _MOST_CHARACTERS
+        full = len(self._items) >= _MOST_SPANS or self._weight >= _MOST_CHARACTERS
         if full and not _says_what_happened(span):
             return False
+        weight = _weight(span)  # of what comes in only: a prompt tells its weight once
         with self._lock:
             self._weight += weight
             self._items.append((span, weight))

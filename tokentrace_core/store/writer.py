@@ -16,11 +16,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.spans import LLMCall, Run
+from tokentrace_core.store import process_end
 from tokentrace_core.store.errand import Errand
 from tokentrace_core.store.lease import Lease
 from tokentrace_core.store.ledger import FileLedger
@@ -33,17 +33,18 @@ from tokentrace_core.store.rows import (
     prompt_row,
     waiting_run,
 )
-from tokentrace_core.store.trace_file import Durability, TraceFile, is_damage
+from tokentrace_core.store.trace_file import Durability, TraceFile, is_damage, is_locked, transaction
 from tokentrace_core.store.waiting_line import Flush, WaitingLine
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 log = logging.getLogger("tokentrace")
 
 #: How long one batch is tried on a locked file, and the longest pause in between.
 _LOCKED_PATIENCE_S = 120.0
 _LOCKED_PAUSE_S = 0.5
+#: Runs whose last state could not be written, and is tried again with every batch.
+_OWED_RUNS = 1_000
+#: How often that is tried when nothing else comes.
+_RETRY_S = 1.0
 
 
 class Writer:
@@ -67,7 +68,11 @@ class Writer:
             self._lose("queue full", [span])
             return
         if self._thread is None:
-            self.start()
+            if process_end.is_over():
+                self._line.ask(Flush())
+                self._write_here()
+            else:
+                self.start()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was handed over is written. False if that took longer than `timeout` seconds."""
@@ -78,33 +83,45 @@ class Writer:
         note = Flush()
         self._line.ask(note)
         self.start()
+        if self._thread is None:  # none can be had: the interpreter is about to end
+            return self._write_here()
         return note.done.wait(timeout)
 
     def close(self, timeout: float | None) -> bool:
         """Flush and end the thread. What is not written by then counts as lost, unless the thread still makes it."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         thread = self._thread
         self._closing = True
         done = self.flush(timeout)
         if not done:
             self._count_what_waits()
         elif thread is not None:
-            thread.join(timeout)
+            thread.join(None if deadline is None else max(deadline - time.monotonic(), 0.0))
         self._losses.say_rest()
         return done
 
     def rest(self, timeout: float) -> bool:
         """Let go of the file until `go_on`. False if a batch took longer than `timeout` seconds."""
-        resting = self._busy.acquire(timeout=timeout)
-        if resting:
-            self._file.close()
-            self.ledger.close()
-        return resting
+        deadline = time.monotonic() + timeout
+        if not self._busy.acquire(timeout=timeout):
+            return False
+        if not self._recalling.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+            self._busy.release()
+            return False
+        self._file.close()
+        self.ledger.close()
+        return True
 
     def go_on(self) -> None:
+        self._recalling.release()
         self._busy.release()
 
     def recall(self, session_id: str) -> Run | None:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
+        with self._recalling:
+            return self._recall(session_id)
+
+    def _recall(self, session_id: str) -> Run | None:
         try:
             connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=0.05)
         except (sqlite3.Error, ValueError):  # no file yet, or no path that could be one
@@ -130,10 +147,14 @@ class Writer:
         self._busy = threading.Lock()
         """Held while a fork would leave the child half a transaction or half an import."""
         self._opened = threading.Event()
+        self._recalling = threading.Lock()
+        """Held while another thread is in SQLite: a fork would leave the child its mutexes, locked."""
         self._lease = Lease()
         before.append(self.ledger.begin_afresh(self._lease, self._busy))
         self._file = TraceFile(self.path, self._lease.take, self.durability)
         self._losses = Losses(self.path)
+        self._owed: dict[object, object] = {}
+        """Runs that are not in the file as they were last, and errands: so few that they can be tried again."""
         self._trouble: str | None = None
         return before
 
@@ -144,23 +165,36 @@ class Writer:
                 if self._thread is None:
                     self._closing = False
                     thread = threading.Thread(target=self._work, name="tokentrace-writer", daemon=True)
-                    thread.start()
-                    self._thread = thread
+                    try:
+                        thread.start()
+                    except RuntimeError:  # no more threads; the next span tries again
+                        log.debug("tokentrace: no thread to write with", exc_info=True)
+                    else:
+                        self._thread = thread
 
     def _work(self) -> None:
-        self._attempt(lambda _: None)
+        self._store([])
         while True:
-            self._in_hand, notes = self._line.take(self._lease.due_in)
-            try:
-                self._store(self._in_hand)
-            except Exception:  # the thread must live, or a flush would wait for ever
-                log.exception("tokentrace: a batch could not be written")
-                self._lose("internal error", self._in_hand)
+            self._in_hand, notes = self._line.take(self._due_in())
+            self._store(self._in_hand)
             for note in notes:
                 note.done.set()
             if self._closing and self._may_end():
                 self._let_go()
                 return
+
+    def _due_in(self) -> float | None:
+        """Seconds until the file is to hear from us, even if nothing comes."""
+        return self._lease.due_in if self._losses.are_written and not self._owed else _RETRY_S
+
+    def _write_here(self) -> bool:
+        """Write what waits on the calling thread: the interpreter is about to end, and gives us no other."""
+        while self._line:
+            spans, notes = self._line.take(0.0)
+            self._store(spans, patience_s=0.0)
+            for note in notes:
+                note.done.set()
+        return True
 
     def _may_end(self) -> bool:
         """Be the thread no longer, unless something came. `put` puts and then looks for a thread: the other way round."""
@@ -173,8 +207,15 @@ class Writer:
 
     def _let_go(self) -> None:
         """The last words, if the file will hear them at once."""
-        if self._file.is_open:
-            self._attempt(lambda database: self._lease.end(database.conn), patience_s=0.0)
+
+        def write(connection: sqlite3.Connection) -> None:
+            self._losses.write(connection, self._lease.id)
+            self._lease.end(connection)
+
+        if self._file.is_open or self._owed or not self._losses.are_written:
+            if self._owed:
+                self._store([], patience_s=0.0)
+            self._attempt(write, patience_s=0.0)
         with self._busy:
             self.ledger.close()
             self._file.close()
@@ -185,28 +226,44 @@ class Writer:
             self.start()
         return self._opened.wait(timeout)
 
-    def _store(self, spans: list[object]) -> None:
+    def _store(self, spans: list[object], patience_s: float | None = None) -> None:
+        """Write a batch, or count it as lost. Never fails: the thread must live, or a flush would wait for ever."""
         unfit: list[object] = []
+        batch = [*self._owed.values(), *spans]
 
-        def write(database: Database) -> None:
-            connection = database.conn
-            unfit[:] = [span for span in spans if not self._write_span(connection, span)]
+        def write(connection: sqlite3.Connection) -> None:
+            unfit[:] = [span for span in batch if not self._write_span(connection, span)]
             self._lease.renew(connection)
             self._losses.write(connection, self._lease.id)
 
-        failure = self._attempt(write)
+        try:
+            failure = self._attempt(write, patience_s)
+        except Exception:
+            log.exception("tokentrace: a batch could not be written")
+            failure = "internal error"
         with self._handover:
             self._in_hand = []
             if failure is None:
-                self._losses.uncount(spans)
-        if failure is not None and spans:
-            self._lose(failure, spans)
+                self._losses.uncount(batch)
+                self._owed.clear()
+            else:
+                self._owe(spans)
+        if failure is not None:
+            if spans:
+                self._lose(failure, spans)
             return
         if unfit:
             self._lose("not encodable", unfit)
-        for errand in spans:
+        for errand in batch:
             if isinstance(errand, Errand):
                 errand.written()
+
+    def _owe(self, spans: list[object]) -> None:
+        for span in spans:
+            if isinstance(span, (Run, Errand)):
+                self._owed[span.id if isinstance(span, Run) else id(span)] = span
+        while len(self._owed) > _OWED_RUNS:
+            del self._owed[next(iter(self._owed))]
 
     def _write_span(self, connection: sqlite3.Connection, span: object) -> bool:
         """False if nothing can be made of this one."""
@@ -220,9 +277,11 @@ class Writer:
             connection.execute(statement.sql, statement.row(span))
             if isinstance(span, Run):
                 self._lease.note(connection, span)
-        except sqlite3.Error:
+        except (sqlite3.OperationalError, sqlite3.InternalError):
             raise
-        except Exception:
+        except Exception as error:
+            if is_damage(error):
+                raise
             log.exception("tokentrace: a span could not be encoded")
             return False
         return True
@@ -249,23 +308,26 @@ class Writer:
     # ── the file ─────────────────────────────────────────────────────────────────────────────────────
 
     def _attempt(
-        self, write: Callable[[Database], None], patience_s: float = _LOCKED_PATIENCE_S
+        self, write: Callable[[sqlite3.Connection], None], patience_s: float | None = None
     ) -> str | None:
         """Run one write transaction, again while the file is locked. Why it was given up; None if it is written."""
-        patience = time.monotonic() + patience_s
+        patience = time.monotonic() + (_LOCKED_PATIENCE_S if patience_s is None else patience_s)
         pause = 0.05
         while True:
             with self._busy:
                 try:
-                    database = self._file.open()
-                    with database.atomic():
-                        write(database)
+                    connection = self._file.open().conn
+                    with transaction(connection):
+                        write(connection)
+                    if self._file.was_replaced():  # and we have just written to a file that nobody can find
+                        continue
                     self._trouble = None
                     self._opened.set()
                     return None
                 except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
                     self._trouble = f"{type(error).__name__}: {error}"
-                    self._file.forget()
+                    for part in (self._file, self._lease, self._losses):
+                        part.forget()
                     if not self._may_be_over(error) or time.monotonic() > patience:
                         self._file.close()
                         return self._trouble
@@ -274,7 +336,7 @@ class Writer:
 
     def _may_be_over(self, error: Exception) -> bool:
         """Whether it is worth trying again: a lock is let go of, and a damaged file has made room for a new one."""
-        return _is_locked(error) or (is_damage(error) and self._file.move_aside(error))
+        return is_locked(error) or (is_damage(error) and self._file.move_aside(error))
 
     # ── what is lost ─────────────────────────────────────────────────────────────────────────────────
 
@@ -287,7 +349,3 @@ class Writer:
         with self._handover:
             waiting = [*self._in_hand, *self._line.waiting()]
             self._losses.count(self._trouble or "not written in time", waiting)
-
-
-def _is_locked(error: Exception) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
