@@ -158,6 +158,7 @@ class Writer:
                 except Exception:  # the thread must live, or a flush would wait for ever
                     log.exception("tokentrace: a batch could not be written")
                     self._lose("internal error", spans)
+            del spans  # else what was stored is held until the next batch comes
             for note in notes:
                 note.done.set()
             if self._closing and self._may_end():
