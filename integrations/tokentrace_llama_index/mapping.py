@@ -148,7 +148,10 @@ def reply_of(response: Any) -> Reply:
     return Reply(
         output=message,
         usage=read_any_usage(
-            _plain(at(raw, "usage")), _plain(at(raw, "usage_metadata")), raw, at(response, "additional_kwargs")
+            _plain(at(raw, "usage")),
+            _plain(at(raw, "usage_metadata")),
+            raw,
+            at(response, "additional_kwargs"),
         ),
         model=_text(at(raw, "model")),
         stop_reason=_text(reason or at(raw, "delta", "stop_reason") or at(raw, "status")),

@@ -141,7 +141,7 @@ def test_a_name_is_cut_on_a_narrow_screen_but_an_id_and_a_cost_never(tracer: Tra
     assert run.id[-8:] in line
     assert "$13.35" in line
     assert "12.3M/100k" in line
-    assert "a-very-l… somebody…" in line
+    assert re.search(r" a-very-l?… somebody… ", line)  # rich shares the last column out by release
     assert "a-very-long-name-of-a-run" in cli("runs").output
 
 

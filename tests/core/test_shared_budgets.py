@@ -252,14 +252,13 @@ def test_parallel_branches_of_one_run_share_its_limit(make: Make, limits: dict[s
 def quick_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "DEAD_AFTER_S", 2)
     monkeypatch.setattr(lease, "BEAT_S", 0.5)
-    monkeypatch.setattr(lease, "_RENEW_US", 250_000)
 
 
 HOLDER = """
     import os, signal, time
     from tokentrace_core import *
     from tokentrace_core.store import lease
-    lease.DEAD_AFTER_S, lease.BEAT_S, lease._RENEW_US = 2, 0.5, 250_000
+    lease.DEAD_AFTER_S, lease.BEAT_S = 2, 0.5
     tracer = Tracer({db!r}, budget=Budget(user_day_usd="0.03"), prices=PriceBook({{"m": ModelPrice(input=0, output=100)}}))
     with tracer.run("agent", user="ada") as run:
         run.llm("m", max_tokens=200).begin()   # two cents

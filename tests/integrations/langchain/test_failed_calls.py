@@ -61,7 +61,8 @@ def test_each_attempt_of_with_retry_is_a_call_and_only_the_answered_one_is_bille
     call(model, QUESTION, config)
     run, calls = last_run()
     assert [row["status"] for row in calls] == ["failure", "failure", "success"]
-    assert [row["error_type"] for row in calls[:2]] == ["OpenAIRateLimitError"] * 2
+    for row in calls[:2]:  # LangChain's own class of late, the provider's before
+        assert row["error_type"] in ("OpenAIRateLimitError", "RateLimitError")
     assert [row["cost_nano_usd"] for row in calls] == [0, 0, run["cost_nano_usd"]]
     assert run["status"] == "success"
 

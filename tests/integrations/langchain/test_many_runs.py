@@ -111,6 +111,7 @@ def test_p15_replies_that_two_handlers_report_are_not_kept_once_their_runs_have_
     assert next(stored().query("select count(*) as runs from runs"))["runs"] == 500
 
 
+@pytest.mark.usefixtures("nothing_collected")
 def test_p15_connections_of_streams_that_are_abandoned_leave_nothing_behind(
     server: LoopbackServer, tracer: Tracer, config: Any, stored: Callable[[], Reader]
 ) -> None:

@@ -164,6 +164,7 @@ def test_the_stop_itself_is_no_accident(server: LoopbackServer, caplog: pytest.L
     assert not [record for record in caplog.records if record.name == "tokentrace"]
 
 
+@pytest.mark.usefixtures("nothing_collected")
 def test_p15_hundreds_of_runs_some_of_them_abandoned_leave_nothing_behind(
     server: LoopbackServer, tracer: Tracer, stored: Callable[[], Reader]
 ) -> None:
