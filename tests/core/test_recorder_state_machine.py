@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.core.conftest import Ear
 from tokentrace_core import Budget, BudgetExceeded, Usage
@@ -58,10 +58,12 @@ class Agents(RuleBasedStateMachine):
     def open_step(self, key: int, parent: int | None) -> None:
         self.recorder.open_step(key, "plan", parent=parent)
 
-    @rule(key=keys, parent=parents, model=models)
-    def open_llm(self, key: int, parent: int | None, model: str | None) -> None:
+    @rule(key=keys, parent=parents, model=models, client=st.sampled_from([None, "one", "other"]))
+    def open_llm(self, key: int, parent: int | None, model: str | None, client: str | None) -> None:
         with suppress(BudgetExceeded):
-            self.recorder.open_llm(key, parent=parent, model=model, messages=[{"content": "hello"}])
+            self.recorder.open_llm(
+                key, parent=parent, model=model, messages=[{"content": "hello"}], client=client
+            )
 
     @rule(key=keys, parent=parents, asked=st.none() | st.sampled_from(["c1", "c2", "c3"]))
     def open_tool(self, key: int, parent: int | None, asked: str | None) -> None:
@@ -88,13 +90,24 @@ class Agents(RuleBasedStateMachine):
     def fail(self, key: int, error: BaseException, usage: Usage | None) -> None:
         self.recorder.fail(key, error, arrived=Reply(usage=usage))
 
+    @rule(key=keys, said=st.none() | st.just({"content": "half an ans"}))
+    def cancel(self, key: int, said: Any) -> None:
+        self.recorder.cancel(key, output=said)
+
+    @precondition(lambda self: self.recorder.open_parts > 8)
+    @rule()
+    def give_all_up(self) -> None:
+        self.recorder.close_all()
+        assert self.recorder.open_parts == 0
+
     @rule(key=keys)
     def wait(self, key: int) -> None:
         self.recorder.wait(key, "go on?")
 
     @rule(key=keys)
     def touch_lightly(self, key: int) -> None:
-        self.recorder.first_token(key)
+        self.recorder.first_token(key, text="half ", usage=Usage(output_tokens=3))
+        self.recorder.make_score(key, "quality", 0.5, None)
         self.recorder.note(key, {"fact": 1})
         self.recorder.describe_run(key, user="ada", tags=["t"])
 
