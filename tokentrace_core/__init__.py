@@ -3,7 +3,7 @@
 from tokentrace_core import signals
 from tokentrace_core.budget import Budget
 from tokentrace_core.errors import BudgetExceeded, MissingExtra, StoreError, TokentraceError, UnknownRun
-from tokentrace_core.pricing import ModelPrice, PriceBook
+from tokentrace_core.pricing import Discount, ModelPrice, PriceBook
 from tokentrace_core.redact import Redactor
 from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
 from tokentrace_core.tracer import Tracer, default_tracer
@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "BudgetExceeded",
+    "Discount",
     "LLMCall",
     "MissingExtra",
     "ModelPrice",

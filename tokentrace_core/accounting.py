@@ -40,11 +40,16 @@ def price_of(
     if not billed or usage is None:
         return FREE
     at = datetime.fromtimestamp(call.started_at / 1_000_000, UTC)
+    tier = call.params.get("service_tier")
+    tier = tier if isinstance(tier, str) else None
     try:
-        answered = prices.price(call.model_answered, usage, provider=call.provider, at=at)
+        # A price of yours is for the name you ask by; a provider answers with one of its own (gpt-4o-2024-08-06).
+        if prices.has_yours(call.model, call.provider):
+            return prices.price(call.model, usage, provider=call.provider, at=at, tier=tier)
+        answered = prices.price(call.model_answered, usage, provider=call.provider, at=at, tier=tier)
         if answered.nano_usd is not None:
             return answered
-        return prices.price(call.model, usage, provider=call.provider, at=at)
+        return prices.price(call.model, usage, provider=call.provider, at=at, tier=tier)
     except Exception as error:
         log_once("a call could not be priced", error)
         return UNPRICED

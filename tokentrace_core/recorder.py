@@ -86,7 +86,7 @@ class Recorder:
         idle_s: float = 6 * 3600,
         open_runs: int = 10_000,
     ) -> None:
-        self.prices = prices or PriceBook()
+        self.prices = prices or PriceBook.default()
         self._sealer = Sealer(redactor or Redactor(), result_chars)
         self._runs = OpenRuns(
             self,
@@ -475,7 +475,8 @@ class Recorder:
                 return []
             call.http_status = http_status if isinstance(http_status, int) else None
             call.result = self._sealer.result(result)
-            if (nano_usd := _amount(cost_usd)) is not None:
+            nano_usd = _amount(cost_usd) if cost_usd is not None else self.prices.tool_nano(call.name)
+            if nano_usd is not None:
                 call.cost_nano_usd = nano_usd
                 charge(node, nano_usd)
                 if node.run.account is not None:
