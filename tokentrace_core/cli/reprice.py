@@ -50,7 +50,8 @@ def reprice(
 
     Nothing changes without --apply. Then calls, and the totals of their runs and steps, change in one transaction,
     and the old figures stay in the table repriced_calls. Runs that are not over are left out; so are figures that rest
-    on your own prices, unless they are given (--prices). What budgets have counted stays as it was.
+    on your own prices, unless they are given (--prices). What budgets have counted stays as it was. While --apply
+    works (some 25 seconds for a million calls) nobody else can write to the file.
     """
     question = Question(models, since, date_of(as_of))
     book = book_of(prices)
