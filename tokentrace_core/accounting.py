@@ -8,6 +8,7 @@ import msgspec
 
 from tokentrace_core.open_spans import Loop, Node
 from tokentrace_core.payload import canonical_json
+from tokentrace_core.price_list import tier_of
 from tokentrace_core.pricing import CACHED, FREE, UNPRICED, PriceBook, Priced, estimate_tokens
 from tokentrace_core.prompts import Message
 from tokentrace_core.shield import log_once
@@ -41,15 +42,15 @@ def price_of(
         return FREE
     at = datetime.fromtimestamp(call.started_at / 1_000_000, UTC)
     tier = call.params.get("service_tier")
-    tier = tier if isinstance(tier, str) else None
     try:
-        # A price of yours is for the name you ask by; a provider answers with one of its own (gpt-4o-2024-08-06).
-        if prices.has_yours(call.model, call.provider):
-            return prices.price(call.model, usage, provider=call.provider, at=at, tier=tier)
-        answered = prices.price(call.model_answered, usage, provider=call.provider, at=at, tier=tier)
-        if answered.nano_usd is not None:
-            return answered
-        return prices.price(call.model, usage, provider=call.provider, at=at, tier=tier)
+        return prices.price_call(
+            call.model,
+            call.model_answered,
+            usage,
+            provider=call.provider,
+            at=at,
+            tier=tier if isinstance(tier, str) else None,
+        )
     except Exception as error:
         log_once("a call could not be priced", error)
         return UNPRICED
@@ -93,8 +94,18 @@ def write_usage(call: LLMCall, usage: Usage | None, price: Priced, *, cached: bo
     call.output_audio_tokens = usage.output_audio_tokens or None
     call.web_searches = usage.web_searches or None
     call.usage_source = usage.source
+    _note_tier(call, usage.service_tier)
     if usage.inconsistent:
         call.attributes["usage_inconsistent"] = True
+
+
+def _note_tier(call: LLMCall, served: str | None) -> None:
+    """Keep the tier that priced the call, where the request does not say the same."""
+    if served is None:
+        return
+    tier = tier_of(served)
+    if tier != tier_of(str(call.params.get("service_tier"))):
+        call.attributes["service_tier"] = tier or "default"
 
 
 def charge(node: Node, nano_usd: int) -> None:

@@ -117,6 +117,18 @@ def look_up(model: str, provider: str | None) -> Listed | None:
     return None
 
 
+def known_models(part: str, provider: str | None = None) -> list[tuple[str, str]]:
+    """(provider, model) of all models of the list whose name has this in it."""
+    snapshot = importlib.import_module("genai_prices.data_snapshot").get_snapshot()
+    return [
+        (seller.id, model.id)
+        for seller in snapshot.providers
+        if provider in (None, seller.id)
+        for model in seller.models
+        if part.lower() in model.id.lower()
+    ]
+
+
 def dearest(provider: str | None) -> ModelPrice:
     """The price of a provider's dearest model; 15 $ and 75 $ if the provider is unknown, too."""
     snapshot = importlib.import_module("genai_prices.data_snapshot").get_snapshot()

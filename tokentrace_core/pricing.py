@@ -136,6 +136,27 @@ class PriceBook:
         said = usage.service_tier or tier
         return terms.price(usage, at, price_list.tier_of(said) if said else None)
 
+    def price_call(
+        self,
+        model: str | None,
+        answered: str | None,
+        usage: Usage,
+        *,
+        provider: str | None,
+        at: datetime,
+        tier: str | None,
+    ) -> Priced:
+        """The price of a call to which one model was asked and another, perhaps, answered.
+
+        A price of yours is for the name you ask by; a provider answers with one of its own (gpt-4o-2024-08-06). Without
+        one it is the model that answered, which is billed.
+        """
+        if not self.has_yours(model, provider):
+            priced = self.price(answered, usage, provider=provider, at=at, tier=tier)
+            if priced.nano_usd is not None:
+                return priced
+        return self.price(model, usage, provider=provider, at=at, tier=tier)
+
     def has_yours(self, model: str | None, provider: str | None) -> bool:
         """Whether you yourself said what this model costs, under this name."""
         if not model:

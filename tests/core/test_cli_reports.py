@@ -14,7 +14,7 @@ import pytest
 from tests.core import test_cli
 from tests.core.test_cli import Cli, reply
 from tokentrace_core import ModelPrice, PriceBook, Tracer
-from tokentrace_core.cli import checks, prices
+from tokentrace_core.cli import checks, price_probe
 from tokentrace_core.pricing import show_usd
 from tokentrace_core.store.reader import DIMENSIONS
 
@@ -260,7 +260,9 @@ def test_a_dearer_tier_for_long_prompts_is_not_kept_quiet(cli: Cli) -> None:
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5", "gemini-2.5-pro"])
 def test_an_odd_price_is_not_rounded(model: str) -> None:
     book = PriceBook({"odd": ModelPrice(input="0.0375", output="0.123456")})
-    (tier,) = prices._look_up(book, "odd", None).tiers
+    listed = price_probe.look_up(book, "odd", None)
+    assert listed is not None
+    (tier,) = listed.tiers
     assert [f"{price:f}" for price in tier.per_million.values()] == [
         "0.0375",
         "0.00375",
@@ -268,7 +270,7 @@ def test_an_odd_price_is_not_rounded(model: str) -> None:
         "0.075",
         "0.123456",
     ]
-    assert prices._look_up(PriceBook(), model, None).tiers
+    assert price_probe.look_up(PriceBook(), model, None)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--provider", "nobody"]])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tokentrace_core import PriceBook, Usage
 from tokentrace_core.conventions import CONVENTIONS, SOURCES
 from tokentrace_core.replies import read_reply
+from tokentrace_core.streamed_replies import StreamedReply
 from tokentrace_core.usage import IMPLAUSIBLE_TOKENS, read_any_usage, read_usage
 
 PAYLOADS = Path(__file__).parent / "payloads" / "usage"
@@ -312,3 +313,12 @@ def _counters(usage: Usage) -> set[int]:
         usage.output_tokens,
         usage.reasoning_tokens,
     }
+
+
+def test_p9_the_tier_of_a_streamed_reply_is_kept_with_its_usage() -> None:
+    stream = StreamedReply()
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    stream.feed({"object": "chat.completion.chunk", "choices": [], "service_tier": "flex", "usage": usage})
+    reported = stream.reply.usage
+    assert reported is not None
+    assert reported.service_tier == "flex"

@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "budget": "How shared limits stand, and which runs were stopped.",
     "tail": "Follow a file: one line per event, as it happens.",
     "prices": "What a model costs per million tokens, or which models have no price.",
+    "reprice": "What recorded calls would cost at other prices; with --apply, for good.",
     "doctor": "Is the file sound, and is this environment fit to write it?",
 }
 

@@ -250,6 +250,19 @@ def m004_what_else_is_charged(db: Database) -> None:
         db.table("llm_calls").add_column(column, int)
 
 
+@migrations()
+def m005_prices_of_another_day(db: Database) -> None:
+    db.execute(
+        "create table repricings (id text primary key, at integer, as_of text, models text, calls integer,"
+        " old_nano_usd integer, new_nano_usd integer) without rowid"
+    )
+    db.execute(
+        "create table repriced_calls (repricing_id text, run_id text, id text, old_nano_usd integer, old_status text,"
+        " old_version text, new_nano_usd integer, new_status text, new_version text,"
+        " primary key (repricing_id, run_id, id)) without rowid"
+    )
+
+
 def status_now(table: str, row: str = "t") -> str:
     """SQL: the status of a row by now. What runs in a process that is dead was interrupted, whatever the row says."""
     return f"case when {_is_left(table, row)} then 'interrupted' else {row}.status end"
