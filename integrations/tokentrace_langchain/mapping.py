@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -27,7 +26,6 @@ from tokentrace_core.integration import run_facts as facts_of_metadata
 
 Message = Mapping[str, Any]
 
-_content = attrgetter("content")
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 #: How the metadata begins that the frameworks add themselves, and the tags.
 _INTERNAL = ("ls_", "lc_", "langgraph_", "checkpoint", "__", "assistant_id", "graph_id", "run_id", "task_id")
@@ -68,7 +66,7 @@ def request_of(messages: Sequence[Any], event: Mapping[str, Any]) -> dict[str, A
     """Model, provider, parameters, tools and step name of a call about to be made."""
     metadata, invocation = event.get("metadata") or {}, event.get("invocation_params") or {}
     prompts = event.get("batch_size") or 1
-    contents = [content for content in map(_content, messages) if type(content) is list]
+    contents = [content for message in messages if type(content := getattr(message, "content", None)) is list]
     beside = {
         "temperature": metadata.get("ls_temperature"),
         "max_tokens": metadata.get("ls_max_tokens"),
