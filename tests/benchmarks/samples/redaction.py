@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ from typing import Any
 
 from tests.benchmarks.samples import Place
 from tests.benchmarks.samples.timing import Seconds, cpu
-from tests.benchmarks.workload import PAGE
+from tests.benchmarks.texts import DOTTED, LETTERS, ORDERS, PAGE
 from tokentrace_core import Redactor, Tracer
 
 #: The five patterns that everybody writes first, one after another.
@@ -24,11 +23,7 @@ PLAIN = [
         r"\b(?:sk|pk|api|key)[-_][A-Za-z0-9_-]{16,}\b",
     )
 ]
-_ORDERS = json.dumps(
-    [{"id": 10_000 + i, "total": 19.99 * i, "at": f"2026-11-{i % 28 + 1:02}"} for i in range(36)]
-)
-_LETTERS = "Dear Ada, write to ada.lovelace@example.org or call +1 415 555 0134 about order {}. " * 24
-TEXTS = {"prose": PAGE, "JSON": _ORDERS, "text with PII": _LETTERS, "hostile: dotted words": "aaaa." * 1_600}
+TEXTS = {"prose": PAGE, "JSON": ORDERS, "text with PII": LETTERS, "hostile: dotted words": DOTTED}
 
 
 def measure(_: Place, texts: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from tests.benchmarks import workload
 from tests.benchmarks.samples import Place
 from tests.benchmarks.samples.timing import cpu
+from tests.benchmarks.texts import PAGE
 from tokentrace_core import Budget, Redactor, signals
 from tokentrace_core.ids import new_run_id, new_span_id
 from tokentrace_core.payload import Payload
@@ -128,7 +129,7 @@ def _spans_of_runs(runs: int) -> list[object]:
 
 def _tool_calls(count: int) -> list[object]:
     redactor, run_id = Redactor(), new_run_id()
-    text = workload.PAGE[:1_000]
+    text = PAGE[:1_000]
     return [
         ToolCall(
             id=new_span_id(),

@@ -7,7 +7,7 @@ from tests.benchmarks.tables import Cell, middle, table
 
 
 def report(options: Options) -> str:
-    variants = [NOTHING, TOKENTRACE, *options.installed_peers()]
+    variants = [TOKENTRACE] if options.quick else [NOTHING, TOKENTRACE, *options.installed_peers()]
     rounds, runs = options.repeat(5), 1 if options.quick else 10
     rows: list[list[Cell]] = [[variant.title] for variant in variants]
     for quiet_s in (0.0,) if options.quick else (1.0, 0.0):
