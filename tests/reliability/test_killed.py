@@ -107,6 +107,7 @@ def test_four_processes_killed_at_any_moment_lose_nothing_older_than_a_second(
             for place, journal in enumerate(journals)
         ]
         until(lambda journals=journals: all(path.exists() and path.stat().st_size for path in journals))
+        until(lambda: rows("select 1 from sqlite_master where name = 'writers'"))
         time.sleep(chance.uniform(0.0, 2.0))
         killed_at = time.monotonic_ns()
         for child in children:

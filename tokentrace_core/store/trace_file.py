@@ -68,6 +68,7 @@ class TraceFile:
             self._path.expanduser()
         )  # a home that cannot be found says so here, and is not made as a folder
         if self._database is None or self.was_replaced():
+            _import()
             path.parent.mkdir(parents=True, exist_ok=True)
             with _alone_in(path.parent):
                 if self.was_replaced():
@@ -244,13 +245,18 @@ def _code(error: Exception) -> int | None:
     return None if code is None else code & 0xFF
 
 
+def _import() -> None:
+    """sqlite-utils is most of what `import tokentrace_core` would cost: so on the writer's thread, and before anybody
+    waits for it."""
+    import tokentrace_core.store.schema  # noqa: F401
+
+
 def _connected(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_LOCKED_S, check_same_thread=False)
 
 
 def _prepared(path: Path, connection: sqlite3.Connection, durability: Durability) -> Database:
     """The file, with our tables in it."""
-    # Imported on the writer's thread: sqlite-utils is most of what `import tokentrace_core` would cost.
     from sqlite_utils import Database
 
     from tokentrace_core.store import schema
