@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,12 +66,11 @@ class Options(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What a process measured, what it delivered to the sink, and how long it took to end after its last word."""
+    """What a process measured, and what it delivered to the sink."""
 
     figures: Facts
     delivered: int
     delivered_bytes: int
-    ending_s: float
 
     @property
     def arrived(self) -> int:
@@ -103,7 +101,8 @@ def interleaved(
 def sample(measure: str, facts: Mapping[str, Any]) -> Facts:
     """One sample that compares things inside its process."""
     with Sink() as sink:
-        return _sample(measure, None, facts, sink, sys.executable).figures
+        figures = _sample(measure, None, facts, sink, sys.executable).figures
+    return {name: figure for name, figure in figures.items() if name != "ending"}
 
 
 def _sample(measure: str, recorder: str | None, facts: Mapping[str, Any], sink: Sink, python: str) -> Sample:
@@ -120,9 +119,7 @@ def _sample(measure: str, recorder: str | None, facts: Mapping[str, Any], sink: 
             timeout=_TOO_LONG_S,
             check=False,
         )
-        ended = time.monotonic()
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         raise ValueError(f"exit code {done.returncode}\n{done.stderr[-2_000:]}")
-    figures = json.loads(lines[-1])
-    return Sample(figures, *sink.take(), ended - figures.pop("said_at"))
+    return Sample(json.loads(lines[-1]), *sink.take())

@@ -20,12 +20,12 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 
+from tests.benchmarks.texts import PAGE
+
 Event = tuple[str, tuple[Any, ...], dict[str, Any]]
 Work = Callable[[Any], None]
 
 _volumes = count(1)
-_LINE = "the quick brown fox number {} jumps over the lazy dog of the order desk. "
-PAGE = "".join(_LINE.format(number) for number in range(28))  # about 2 KB
 
 
 @tool

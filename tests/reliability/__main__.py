@@ -15,9 +15,10 @@ def main(arguments: list[str]) -> int:
     os.environ[FIGURES] = "yes"
     if "--full" in arguments:
         os.environ[FULL] = "yes"
-    words = [word for word in arguments if word != "--full"]
+    options = [word for word in arguments if word.startswith("-") and word != "--full"]
+    words = [word for word in arguments if not word.startswith("-")]
     chosen = ["-k", " ".join(words)] if words else []
-    return int(pytest.main([str(Path(__file__).parent), "-q", "--durations=8", *chosen]))
+    return int(pytest.main([str(Path(__file__).parent), "-q", "--durations=8", *options, *chosen]))
 
 
 if __name__ == "__main__":

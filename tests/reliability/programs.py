@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tokentrace_core import Tracer, Usage
-from tokentrace_core.store import lease
+from tokentrace_core.store import lease, schema  # noqa: F401 - imported once for all: that is not what is measured
 
 USED = Usage(input_uncached_tokens=1_000, output_tokens=100)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -26,28 +26,44 @@ Rows = Callable[..., list[tuple[Any, ...]]]
 _SECOND = 1_000_000_000
 
 
-class Promised:
-    """What the journals of killed processes say must be in the file."""
+class Promised(NamedTuple):
+    """A line of a killed process's journal that must be in the file, and why."""
 
-    def __init__(self) -> None:
-        self.runs: set[str] = set()
-        self.closed: set[str] = set()
-        self.calls: set[tuple[str, str]] = set()
-        self.lines = 0
+    journal: str
+    what: str
+    run: str
+    span: str
+    flushed: bool
+    age_s: float
 
-    def add(self, journal: Path, killed_at: int) -> None:
-        lines = [line.split() for line in journal.read_text().splitlines()]
-        flushed = max((place for place, line in enumerate(lines) if line[1] == "flushed"), default=-1)
-        for place, (at, what, run, span) in enumerate(lines):
-            if place > flushed and int(at) > killed_at - _SECOND:
-                break
-            self.lines += 1
-            if what == "begun":
-                self.runs.add(run)
-            elif what == "closed":
-                self.closed.add(run)
-            elif what in ("asked", "used"):
-                self.calls.add((run, span))
+
+def promised(journal: Path, killed_at: int) -> list[Promised]:
+    """What was flushed, or is older than a second."""
+    lines = [line.split() for line in journal.read_text().splitlines()]
+    flushed = max((place for place, line in enumerate(lines) if line[1] == "flushed"), default=-1)
+    return [
+        Promised(journal.name, what, run, span, place <= flushed, (killed_at - int(at)) / _SECOND)
+        for place, (at, what, run, span) in enumerate(lines)
+        if what != "flushed" and (place <= flushed or killed_at - int(at) > _SECOND)
+    ]
+
+
+def lost(promises: list[Promised], rows: Rows) -> list[Promised]:
+    """Promises that the file does not keep."""
+    runs = dict(rows("select id, status from runs"))
+    calls = {
+        call for table in _CALLS for call in rows(f"select run_id, id from {table} where status = 'success'")
+    }
+    kept = {
+        "begun": lambda line: line.run in runs,
+        "closed": lambda line: runs.get(line.run) == "success",
+        "asked": lambda line: (line.run, line.span) in calls,
+        "used": lambda line: (line.run, line.span) in calls,
+    }
+    return [line for line in promises if not kept[line.what](line)]
+
+
+_CALLS = ("llm_calls", "tool_calls")
 
 
 def check_totals(read: Callable[[str], list[Any]]) -> None:
@@ -83,7 +99,7 @@ def test_four_processes_killed_at_any_moment_lose_nothing_older_than_a_second(
     figures: Callable[..., None],
 ) -> None:
     kills, seed = length(4, 100), random.randrange(10**6)
-    chance, promised, interrupted = random.Random(seed), Promised(), 0
+    chance, interrupted, promises = random.Random(seed), 0, list[Promised]()
     for number in range(kills):
         journals = [tmp_path / f"journal {number} {place}" for place in range(4)]
         children = [
@@ -91,15 +107,14 @@ def test_four_processes_killed_at_any_moment_lose_nothing_older_than_a_second(
             for place, journal in enumerate(journals)
         ]
         until(lambda journals=journals: all(path.exists() and path.stat().st_size for path in journals))
+        until(lambda: rows("select 1 from sqlite_master where name = 'writers'"))
         time.sleep(chance.uniform(0.0, 2.0))
         killed_at = time.monotonic_ns()
         for child in children:
             os.kill(child.pid or 0, signal.SIGKILL)
         for child in children:
             child.join(10)
-        for journal in journals:
-            promised.add(journal, killed_at)
-
+        just_promised = [line for journal in journals for line in promised(journal, killed_at)]
         assert rows("pragma integrity_check") == [("ok",)]
         with Reader(db) as reader:  # before any writer has been there
             assert list(reader.query("select id from runs where status = 'running'")) == []
@@ -110,23 +125,17 @@ def test_four_processes_killed_at_any_moment_lose_nothing_older_than_a_second(
         for table in ("runs", "steps", "llm_calls", "tool_calls"):
             assert rows(f"select count(*) from {table} where status = 'running'") == [(0,)], table
         check_totals(rows)
+        assert lost(just_promised, rows) == []
+        promises += just_promised
 
-    assert promised.runs - {run for (run,) in rows("select id from runs")} == set()
-    assert promised.closed - {run for (run,) in rows("select id from runs where status = 'success'")} == set()
-    stored = {
-        call
-        for table in ("llm_calls", "tool_calls")
-        for call in rows(f"select run_id, id from {table} where status = 'success'")
-    }
-    assert promised.calls - stored == set()
+    assert lost(promises, rows) == [], "nor what was there before"
     orphans = "select count(*) from llm_calls where run_id not in (select id from runs)"
     assert rows(orphans) == [(0,)]
     figures(
         rounds=kills,
         processes=4,
         seed=seed,
-        promises_kept=promised.lines,
-        calls_in_the_file=len(stored),
+        promises_kept=len(promises),
         runs_interrupted=interrupted,
         lost=0,
     )

@@ -31,6 +31,9 @@ _KNOWN_IDS = 8_192
 #: Short, so that a fork, and an exit, need not wait long for a locked file; the writer tries again.
 _LOCKED_S = 0.5
 
+#: How long others are waited for that open a file in the same folder.
+_ALONE_S = 2.0
+
 #: Rows are small or about 2 KB: on pages of the usual 4 KB, half of a file would be air.
 _PAGE_BYTES = 2_048
 
@@ -64,30 +67,38 @@ class TraceFile:
         path = (
             self._path.expanduser()
         )  # a home that cannot be found says so here, and is not made as a folder
-        if self.was_replaced():
-            log.warning("tokentrace: %s was deleted or replaced; what comes now goes to the file there", path)
-            self._remove_leftovers(path)
-            self.close()
-        if self._database is None:
+        if self._database is None or self.was_replaced():
+            _import()
             path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                path.touch(mode=0o600)
-            self._opened = _identity(path)
-            self._connection = _connected(path)
-            try:
-                database = _prepared(path, self._connection, self._durability)
-                with transaction(self._connection):
-                    self._on_open(self._connection)
-            except BaseException as error:
-                if not (isinstance(error, Exception) and is_damage(error)):
+            with _alone_in(path.parent):
+                if self.was_replaced():
+                    log.warning(
+                        "tokentrace: %s was deleted or replaced; what comes now goes to the file there", path
+                    )
+                    self._remove_leftovers(path)
                     self.close()
-                raise
-            self._database = database
-            self._identities = {end: _identity(_beside(path, end)) for end in ("-wal", "-shm")}
-            if _identity(path) != self._opened:  # replaced at this very moment: these are not surely ours
-                self._identities.clear()
-            self._identities[""] = self._opened
+                self._database = self._opened_at(path)
         return self._database
+
+    def _opened_at(self, path: Path) -> Database:
+        """Alone: while SQLite opens a file, the log and journal that it finds beside it must be that file's."""
+        if not path.exists():
+            path.touch(mode=0o600)
+        self._opened = _identity(path)
+        self._connection = _connected(path)
+        try:
+            database = _prepared(path, self._connection, self._durability)
+            with transaction(self._connection):
+                self._on_open(self._connection)
+        except BaseException as error:
+            if not (isinstance(error, Exception) and is_damage(error)):
+                self.close()
+            raise
+        self._identities = {end: _identity(_beside(path, end)) for end in ("-wal", "-shm")}
+        if _identity(path) != self._opened:  # replaced at this very moment: these are not surely ours
+            self._identities.clear()
+        self._identities[""] = self._opened
+        return database
 
     def was_replaced(self) -> bool:
         """Whether the path leads to another file than the one that is open, or to none."""
@@ -152,16 +163,15 @@ class TraceFile:
         Only if they are surely the old ones, by their inodes, which nobody else gets as long as our connection is open;
         and unless somebody has begun a log for a new file.
         """
-        with _alone_in(path.parent):
-            ours = {
-                end
-                for end in ("-wal", "-shm")
-                if self._identities.get(end) and _identity(_beside(path, end)) == self._identities[end]
-            }
-            if "-wal" in ours or not path.exists():
-                for end in ours:
-                    with suppress(OSError):
-                        _beside(path, end).unlink(missing_ok=True)
+        ours = {
+            end
+            for end in ("-wal", "-shm")
+            if self._identities.get(end) and _identity(_beside(path, end)) == self._identities[end]
+        }
+        if "-wal" in ours or not path.exists():
+            for end in ours:
+                with suppress(OSError):
+                    _beside(path, end).unlink(missing_ok=True)
 
 
 def _beside(path: Path, end: str) -> Path:
@@ -179,14 +189,29 @@ def _identity(path: Path) -> Identity | None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """One of us at a time, of all processes, moves or removes files in this folder: each looks first whose they are."""
+    """One of us at a time, of all processes, opens, moves or removes files in this folder.
+
+    For whoever opens a file by name, and its log by name, must not get those of two different files. Not for ever:
+    one who is stopped just then would stop them all.
+    """
     with ExitStack() as held:
         if fcntl is not None:
             with suppress(OSError):  # gone, or on a file system without locks
                 handle = os.open(folder, os.O_RDONLY)
                 held.callback(os.close, handle)
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                _lock(handle)
         yield
+
+
+def _lock(handle: int) -> None:
+    patience = time.monotonic() + _ALONE_S
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > patience:
+                return None
+        time.sleep(0.002)
 
 
 @contextmanager
@@ -220,13 +245,18 @@ def _code(error: Exception) -> int | None:
     return None if code is None else code & 0xFF
 
 
+def _import() -> None:
+    """sqlite-utils is most of what `import tokentrace_core` would cost: so on the writer's thread, and before anybody
+    waits for it."""
+    import tokentrace_core.store.schema  # noqa: F401
+
+
 def _connected(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_LOCKED_S, check_same_thread=False)
 
 
 def _prepared(path: Path, connection: sqlite3.Connection, durability: Durability) -> Database:
     """The file, with our tables in it."""
-    # Imported on the writer's thread: sqlite-utils is most of what `import tokentrace_core` would cost.
     from sqlite_utils import Database
 
     from tokentrace_core.store import schema

@@ -5,14 +5,13 @@ Runs without the recorder come first, in the same process: then it is attached, 
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Callable
 from typing import Any
 
 from tests.benchmarks import workload
 from tests.benchmarks.attached import Attached, attach
 from tests.benchmarks.samples import Place
+from tests.benchmarks.samples.timing import Seconds, cpu
 
 #: What is measured: the form of the work, the steps of a run, and how many runs.
 Plan = tuple[str, int, int]
@@ -24,9 +23,13 @@ def measure(place: Place, plans: list[Plan]) -> dict[str, Any]:
     bare = [_without(*plan) for plan in plans]
     works = [_work(*plan) for plan in plans]
     attached = attach(place)
-    figures = [_with(attached, work) / _events(*plan) for work, plan in zip(works, plans, strict=True)]
+    seconds = [_with(attached, work) for work in works]
+    every, agents = (
+        [of_all / _events(*plan) for of_all, plan in zip(by_plan, plans, strict=True)]
+        for by_plan in zip(*seconds, strict=True)
+    )
     told = sum(_told(attached, form, steps, runs) for form, steps, runs in plans)
-    return {"bare": bare, "with": figures, "told": told, "stored": attached.stored()}
+    return {"bare": bare, "with": every, "thread": agents, "told": told, "stored": attached.stored()}
 
 
 def _without(form: str, steps: int, runs: int) -> float:
@@ -35,11 +38,11 @@ def _without(form: str, steps: int, runs: int) -> float:
         return 0.0
     warm, work = _work(form, steps, runs)
     warm(None)
-    return cpu(lambda: work(None)) / _events(form, steps, runs)
+    return cpu(lambda: work(None)).process / _events(form, steps, runs)
 
 
-def _with(attached: Attached, work: tuple[Work, Work]) -> float:
-    """Seconds with the recorder."""
+def _with(attached: Attached, work: tuple[Work, Work]) -> Seconds:
+    """CPU with the recorder."""
     warm, measured = work
     warm(attached)
     attached.flush()
@@ -90,12 +93,3 @@ def _told(attached: Attached, form: str, steps: int, runs: int) -> int:
     """Spans that the recorder should have of it."""
     count = workload.spans_of if attached.records_chains else workload.calls_of
     return runs * count(form, steps) + WARM_RUNS * count(form, warm_steps(steps))
-
-
-def cpu(work: Callable[[], object]) -> float:
-    """CPU seconds of all threads."""
-    gc.collect()
-    gc.freeze()
-    before = time.process_time()
-    work()
-    return time.process_time() - before

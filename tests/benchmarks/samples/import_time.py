@@ -18,9 +18,7 @@ print([time.perf_counter() - before, time.process_time() - cpu_before])
 
 
 def measure(_: Place, modules: dict[str, str]) -> dict[str, Any]:
-    """Seconds, on the clock and of CPU, by name; the first import of each fills the caches."""
-    for names in modules.values():
-        _import(names)
+    """Seconds, on the clock and of CPU, by name."""
     return {name: _import(names) for name, names in modules.items()}
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-import json
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.benchmarks.samples import Place
-from tests.benchmarks.workload import PAGE
+from tests.benchmarks.samples.timing import Seconds, cpu
+from tests.benchmarks.texts import DOTTED, LETTERS, ORDERS, PAGE
 from tokentrace_core import Redactor, Tracer
 
 #: The five patterns that everybody writes first, one after another.
@@ -26,11 +23,7 @@ PLAIN = [
         r"\b(?:sk|pk|api|key)[-_][A-Za-z0-9_-]{16,}\b",
     )
 ]
-_ORDERS = json.dumps(
-    [{"id": 10_000 + i, "total": 19.99 * i, "at": f"2026-11-{i % 28 + 1:02}"} for i in range(36)]
-)
-_LETTERS = "Dear Ada, write to ada.lovelace@example.org or call +1 415 555 0134 about order {}. " * 24
-TEXTS = {"prose": PAGE, "JSON": _ORDERS, "text with PII": _LETTERS, "hostile: dotted words": "aaaa." * 1_600}
+TEXTS = {"prose": PAGE, "JSON": ORDERS, "text with PII": LETTERS, "hostile: dotted words": DOTTED}
 
 
 def measure(_: Place, texts: int) -> dict[str, Any]:
@@ -43,13 +36,12 @@ def _figures(text: str, count: int) -> dict[str, float]:
     kilobytes = sum(len(one) for one in several) / 1_000
     redactor = Redactor()
     redactor.redact(text)
-    on, off = _in_a_trace(Redactor(), several)
-    plain_on, plain_off = _in_a_trace(Redactor(rules=()), several)
+    recorded, without_rules = _in_a_trace(redactor, several), _in_a_trace(Redactor(rules=()), several)
     seconds = {
-        "patterns": _cpu(lambda: [_substitute(one) for one in several])[0],
-        "redactor": _cpu(lambda: [redactor.redact(one) for one in several])[0],
-        "on": on - plain_on,
-        "off": off - plain_off,
+        "patterns": cpu(lambda: [_substitute(one) for one in several]).process,
+        "redactor": cpu(lambda: [redactor.redact(one) for one in several]).process,
+        "on": recorded.thread - without_rules.thread,
+        "off": recorded.others - without_rules.others,
     }
     return {name: spent / kilobytes * 1e6 for name, spent in seconds.items()}
 
@@ -60,35 +52,21 @@ def _substitute(text: str) -> str:
     return text
 
 
-def _in_a_trace(redactor: Redactor, texts: list[str]) -> tuple[float, float]:
-    """CPU seconds of the calling thread, and of the others, for a tool call with each of the texts."""
+def _in_a_trace(redactor: Redactor, texts: list[str]) -> Seconds:
+    """A tool call with each of the texts, recorded and stored."""
     with TemporaryDirectory() as folder, Tracer(Path(folder) / "traces.db", redactor=redactor) as tracer:
         recorder = tracer.recorder
         recorder.open_run("run", "run")
-        recorder.open_tool("first", "tool", parent="run", arguments=texts[0])
-        recorder.close_tool("first", texts[0])
-        tracer.flush()
 
-        calling = 0.0
+        def record(number: int, text: str) -> None:
+            recorder.open_tool(number, "tool", parent="run", arguments=text)
+            recorder.close_tool(number, None)
 
-        def record() -> None:
+        def record_all() -> None:
             for number, text in enumerate(texts):
-                recorder.open_tool(number, "tool", parent="run", arguments=text)
-                recorder.close_tool(number, None)
-
-        def record_and_store() -> None:
-            nonlocal calling
-            calling, _ = _cpu(record)
+                record(number, text)
             tracer.flush()
 
-        _, everything = _cpu(record_and_store)
-    return calling, everything - calling
-
-
-def _cpu(work: Callable[[], object]) -> tuple[float, float]:
-    """CPU seconds of this thread, and of all of them."""
-    gc.collect()
-    gc.freeze()
-    thread, process = time.thread_time(), time.process_time()
-    work()
-    return time.thread_time() - thread, time.process_time() - process
+        record(-1, texts[0])
+        tracer.flush()
+        return cpu(record_all)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from tests.benchmarks import workload
 from tests.benchmarks.samples import Place
+from tests.benchmarks.samples.timing import cpu
+from tests.benchmarks.texts import PAGE
 from tokentrace_core import Budget, Redactor, signals
 from tokentrace_core.ids import new_run_id, new_span_id
 from tokentrace_core.payload import Payload
@@ -31,13 +32,13 @@ def measure(place: Place, runs: int, calls: int) -> dict[str, Any]:
     for name, spans in (("runs", _spans_of_runs(runs)), ("tools", _tool_calls(calls))):
         batches = [spans[at : at + BATCH] for at in range(0, len(spans), BATCH)]
         writer = place.folder / f"{name}-writer.db"
-        with_texts = _cpu(_write(writer, batches))
+        with_texts = cpu(_write(writer, batches)).process
         rows = [_rows(batch) for batch in batches]
         figures[name] = {
             "spans": len(spans),
             "rows": sum(map(len, rows)),
-            "raw": _cpu(_write_raw(place.folder / f"{name}-raw.db", rows)),
-            "texts ready": _cpu(_write(place.folder / f"{name}-ready.db", batches)),
+            "raw": cpu(_write_raw(place.folder / f"{name}-raw.db", rows)).process,
+            "texts ready": cpu(_write(place.folder / f"{name}-ready.db", batches)).process,
             "texts to redact": with_texts,
         }
     return figures
@@ -128,7 +129,7 @@ def _spans_of_runs(runs: int) -> list[object]:
 
 def _tool_calls(count: int) -> list[object]:
     redactor, run_id = Redactor(), new_run_id()
-    text = workload.PAGE[:1_000]
+    text = PAGE[:1_000]
     return [
         ToolCall(
             id=new_span_id(),
@@ -143,11 +144,3 @@ def _tool_calls(count: int) -> list[object]:
         )
         for number in range(count)
     ]
-
-
-def _cpu(write: Callable[[], None]) -> float:
-    gc.collect()
-    gc.freeze()
-    before = time.process_time()
-    write()
-    return time.process_time() - before

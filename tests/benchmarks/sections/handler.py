@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tests.benchmarks.sampling import NO_OP, TOKENTRACE, Options, Sample, Variant, interleaved
-from tests.benchmarks.tables import middle, pairs, table
+from tests.benchmarks.tables import middle, pairs, show, table
 
 #: Form, steps, runs. The replay resolves what the agent's own noise hides.
 PLANS = (
@@ -37,12 +37,27 @@ def report(options: Options) -> str:
     ]
     absolute = table(["µs of CPU added per event", *names, "delivered"], rows)
     ratios = table(["tokentrace's, ratio", *names], _ratios(added, peers, len(names)))
-    return f"{absolute}\n\n{ratios}\n\n{rounds} samples of each, medians."
+    note = f"{rounds} samples of each, medians."
+    if not options.quick:
+        note += f" {_replayed(samples[TOKENTRACE])}"
+    return f"{absolute}\n\n{ratios}\n\n{note}"
 
 
 def _added(sample: Sample) -> list[float]:
     figures = sample.figures
     return [(with_it - bare) * 1e6 for bare, with_it in zip(figures["bare"], figures["with"], strict=True)]
+
+
+def _replayed(samples: Sequence[Sample]) -> str:
+    """Whose time it is, and whether an event costs more late in a long conversation."""
+    plans = range(sum(form == "replay" for form, *_ in PLANS))
+    by_plan = [[sample.figures["thread"][place] * 1e6 for sample in samples] for place in plans]
+    whole = [[sample.figures["with"][place] for sample in samples] for place in plans]
+    on_thread = ", ".join(show(middle(figures)) for figures in by_plan)
+    return (
+        f"Of tokentrace's replays, {on_thread} µs are the agent's own thread's, the rest the writer's; "
+        f"at 200 steps an event takes {pairs(whole[-1], whole[0])} times as much as at 10."
+    )
 
 
 def _ratios(

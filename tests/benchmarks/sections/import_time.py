@@ -9,7 +9,7 @@ OURS, THEIRS = "tokentrace_core", "langchain_core.callbacks, langchain_core.runn
 
 
 def report(options: Options) -> str:
-    rounds = options.repeat(7)
+    rounds = options.repeat(9)
     samples = [sample("import_time", {"modules": {OURS: OURS, THEIRS: THEIRS}}) for _ in range(rounds)]
     ours, theirs = (
         [
