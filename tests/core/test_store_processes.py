@@ -23,7 +23,11 @@ def script(db: Path) -> Script:
     def run(source: str) -> subprocess.CompletedProcess[str]:
         head = f"import os, signal, sys, threading\nfrom tokentrace_core import *\ndb = {str(db)!r}\n"
         return subprocess.run(
-            [sys.executable, "-c", head + textwrap.dedent(source)], capture_output=True, text=True, timeout=30
+            # Python 3.12 warns of any fork of a process that has threads.
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", head + textwrap.dedent(source)],
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
 
     return run

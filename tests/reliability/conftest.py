@@ -143,7 +143,8 @@ def script(db: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(source: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         head = f"import os, sys, threading, time\nfrom tokentrace_core import *\ndb = {str(db)!r}\n"
         return subprocess.run(
-            [sys.executable, "-c", head + textwrap.dedent(source)],
+            # Python 3.12 warns of any fork of a process that has threads.
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", head + textwrap.dedent(source)],
             capture_output=True,
             text=True,
             timeout=timeout,

