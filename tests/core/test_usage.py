@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from decimal import Decimal
@@ -84,13 +85,11 @@ def test_every_source_has_a_payload_of_its_own_client() -> None:
     [
         ("openai.types", "CompletionUsage", "openai-chat"),
         ("openai.types.responses", "ResponseUsage", "openai-responses"),
-        ("google.genai.types", "GenerateContentResponseUsageMetadata", "gemini"),
-        ("ollama", "ChatResponse", "ollama"),
     ],
 )
 def test_golden_payloads_are_what_the_clients_really_make(client: str, path: str, name: str) -> None:
     """Else the table is tested against our own idea of the wire."""
-    model = getattr(pytest.importorskip(client), path)
+    model = getattr(importlib.import_module(client), path)
     for payload in (payload for payloads in FILES[name]["cases"].values() for payload in payloads):
         model.model_validate(payload)
         known = set(model.model_fields) | {field.alias for field in model.model_fields.values()}

@@ -14,6 +14,9 @@ from tokentrace_core import Tracer
 T = TypeVar("T")
 
 _HELD_UP_S = 0.05
+#: A machine that serves others takes processors away unseen: so many reports may be longer, and none as long as a lock.
+_UNSEEN = 2
+_EVER_S = 0.5
 
 
 class Agent:
@@ -23,8 +26,8 @@ class Agent:
         self._recorder = tracer.recorder
         self._number = 0
         self.answers: list[int] = []
-        self.held_up_s = 0.0
-        """The longest that one report kept it waiting; not for a processor, which is others' doing."""
+        self._longest: list[float] = []
+        """The longest that reports kept it waiting; not for a processor, which is others' doing."""
 
     def work(self, text: str = "hello") -> None:
         self._number = number = self._number + 1
@@ -50,14 +53,22 @@ class Agent:
     def check(self) -> None:
         """Its results are what they would be without us, and it was not held up."""
         assert self.answers == [number**2 for number in range(1, self._number + 1)]
-        assert self.held_up_s < _HELD_UP_S, f"held up {self.held_up_s * 1000:.0f} ms"
+        longest = [f"{each * 1000:.0f} ms" for each in self._longest]
+        assert self.held_up_s < _EVER_S, longest
+        assert sum(each >= _HELD_UP_S for each in self._longest) <= _UNSEEN, longest
+
+    @property
+    def held_up_s(self) -> float:
+        """The longest of all."""
+        return max(self._longest, default=0.0)
 
     def _report(self, report: Callable[[], T]) -> None:
         waited, began = _waited_for_a_processor_s(), time.perf_counter()
         report()
         took = time.perf_counter() - began
-        if took > self.held_up_s:
-            self.held_up_s = max(self.held_up_s, took - (_waited_for_a_processor_s() - waited))
+        if took > min(self._longest, default=0.0) or len(self._longest) <= _UNSEEN:
+            took -= _waited_for_a_processor_s() - waited
+            self._longest = sorted([*self._longest, took])[-_UNSEEN - 1 :]
 
 
 def _waited_for_a_processor_s() -> float:
