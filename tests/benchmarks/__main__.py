@@ -50,7 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="only see that it works; the figures mean nothing"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     wrong = set(arguments.section) - {*SECTIONS} if not arguments.install else set()
     if wrong or (arguments.install and arguments.section[:1] != ["peers"]):
         parser.error(f"sections are {', '.join(SECTIONS)}; or: peers --install DIR [peer ...]")
