@@ -172,8 +172,7 @@ def test_a_daemon_thread_that_records_to_the_last_moment_neither_hangs_nor_print
 # ── a disk that does not answer ──────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("tracers", [1, 3])
-@pytest.mark.parametrize("closed", ["by nobody", "by a block"])
+@pytest.mark.parametrize(("tracers", "closed"), [(1, "by nobody"), (3, "by nobody"), (3, "by a block")])
 def test_a_disk_that_hangs_holds_up_the_end_of_a_process_two_seconds_and_is_said(
     ending: Callable[..., tuple[subprocess.CompletedProcess[str], float]],
     tracers: int,
@@ -258,7 +257,7 @@ def test_the_agent_goes_on_while_the_disk_hangs(script: Script, figures: Callabl
     assert tracer.flush(10)
     writer.transaction = hang
     agent = Agent(tracer)
-    agent.work_for(2.0)
+    agent.work_for(1.0)
     agent.check()
     print(len(agent.answers), round(agent.held_up_s * 1000, 1))
     os._exit(0)

