@@ -163,6 +163,7 @@ class Redactor:
         return 512 if all(rule.window <= 512 or rule.window > 4096 for rule in self._rules) else 4096
 
     def failed(self, length: int) -> str:
+        """What stands for a text that had to be dropped: its length; counted in `failures`."""
         self.failures += 1
         return f"[REDACTION_FAILED len={length}]"
 
