@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import random
 import sys
@@ -60,8 +61,7 @@ def test_an_estimate_from_a_size_counts_four_bytes_as_a_token() -> None:
 @pytest.fixture
 def vocabularies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """tiktoken with the vocabularies that LlamaIndex ships."""
-    core = pytest.importorskip("llama_index.core")
-    pytest.importorskip("tiktoken")
+    core = importlib.import_module("llama_index.core")
     cache = Path(core.__file__).parent / "_static" / "tiktoken_cache"
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(cache))
     estimates._tiktoken.cache_clear()
@@ -140,7 +140,7 @@ def test_without_a_cache_there_is_nothing_to_count_with(
 
 def test_the_vocabularies_are_the_ones_that_tiktoken_loads(vocabularies: None) -> None:
     """If it knew others, ours would be found wanting and it would download them."""
-    constructors: Any = pytest.importorskip("tiktoken_ext.openai_public").ENCODING_CONSTRUCTORS
+    constructors: Any = importlib.import_module("tiktoken_ext.openai_public").ENCODING_CONSTRUCTORS
     for name, (file, content) in estimates._FILES.items():
         assert constructors[name]()["name"] == name
         path = estimates._tiktoken_cache() / file
