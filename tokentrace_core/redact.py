@@ -58,7 +58,7 @@ class Redactor:
     `[EMPLOYEE_ID_REDACTED]`. Raises ValueError for a pattern that does not compile. `allow`: texts, or patterns of
     texts, that are never masked: `["support@example.com", re.compile(r"10\\.0\\.\\d+\\.\\d+")]`.
     `fields`: what becomes of a field, `{"output": "drop", "user_id": "hash"}`: `redact` (usual), `store` (as it is),
-    `hash` (keyed, see `key`) or `drop`. `key`: of the hashes; else TOKENTRACE_KEY, else a file of this machine.
+    `hash` (keyed, see `key`) or `drop`. `key`: of the hashes; else TOKENTRACE_HASH_KEY, else a file of this machine.
     `failures` counts the texts that had to be dropped because a rule failed; it is worth an alert.
     """
 

@@ -138,11 +138,11 @@ def _check(what: str, given: str, known: tuple[str, ...]) -> None:
 
 
 def local_key() -> bytes:
-    """TOKENTRACE_KEY, else the key of this machine's user, made when it is first asked for.
+    """TOKENTRACE_HASH_KEY, else the key of this machine's user, made when it is first asked for.
 
     Where no file can be kept, a key for this process only: its hashes are as safe, but no other process has them.
     """
-    if given := os.environ.get("TOKENTRACE_KEY"):
+    if given := os.environ.get("TOKENTRACE_HASH_KEY"):
         return given.encode()
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     path = Path(state).expanduser() / "tokentrace" / "key"
@@ -151,7 +151,7 @@ def local_key() -> bytes:
     except OSError as error:
         warn_once(
             f"no key for hashes can be kept in {path} ({error.strerror}); ids are hashed differently by every process. "
-            "Set TOKENTRACE_KEY"
+            "Set TOKENTRACE_HASH_KEY"
         )
         return secrets.token_bytes(32)
 
