@@ -150,7 +150,11 @@ def run_agent(
     async def ask() -> str:
         with instrument_tags({"user_id": "demo", "session_id": "demo"}):
             handler = agent.run(question, max_iterations=100)
-        return str(await handler)
+        try:
+            return str(await handler)
+        finally:  # in its own loop: collected later, it would complain that the loop is closed
+            if (client := getattr(agent.llm, "_aclient", None)) is not None:
+                await client.close()
 
     instrument(tracer)
     try:
