@@ -1,44 +1,62 @@
 """The one choke point for privacy: text goes in, the same text without secrets comes out.
 
-All rules read the same text, and what any of them found is replaced, so no rule can hide a secret from another by
-rewriting half of it. Where finds overlap, the whole stretch goes, under the first rule's placeholder.
-Placeholders are opaque from then on: the text between them is searched again, until nothing new is found. So redacting
-twice equals redacting once, and a secret glued to another secret is found once the other one is gone.
+All rules read the same text, and what any of them found is masked, so no rule can hide a secret from another by
+rewriting half of it. Where finds overlap, the whole stretch goes, under the first rule's placeholder. What is masked is
+opaque from then on: the text between is searched again, until nothing new is found. A placeholder that was in the text
+before counts as masked too. So redacting twice equals redacting once, and a secret glued to another secret is found
+once the other one is gone.
 
 It fails closed. Whatever goes wrong in a rule, the answer is `[REDACTION_FAILED len=N]` and never the text.
 
-What is private stands in `redaction_rules.py`; nothing here knows a card from a phone. How the rules are tried on a
-text stands in `redaction_search.py`, and what to do about text that arrives in pieces in `redaction_stream.py`.
+What is private stands in `redaction_rules.py` and the tables behind it; nothing here knows a card from a phone. How
+text is folded before the rules read it: `redaction_text.py`; how they are tried: `redaction_search.py`; structures:
+`redaction_walk.py`; text in pieces: `redaction_stream.py`; what happens to which field: `redaction_policy.py`.
 """
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import re
-import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from tokentrace_core.redaction_rules import DEFAULT_RULES, Rule, telling_key
+from tokentrace_core.redaction_own import own_rules
+from tokentrace_core.redaction_policy import Field, Policy, Treatment, Treatments
+from tokentrace_core.redaction_rules import DEFAULT_RULES, Rule
 from tokentrace_core.redaction_search import RuleSearch, Span
 from tokentrace_core.redaction_stream import RedactorStream
+from tokentrace_core.redaction_text import MASK, Folded
+from tokentrace_core.redaction_walk import Walk, redacted_document
 
-__all__ = ["DEFAULT_RULES", "Redactor", "RedactorStream", "Rule"]
+__all__ = ["DEFAULT_RULES", "Find", "Redactor", "RedactorStream", "Rule"]
 
 _MEMO_LENGTH = 256
 _MEMO_ENTRIES = 4096
 _PASSES = 8
-_DEPTH = 128
-_OWN_PATTERN_WINDOW = 256
+_DOCUMENT_PASSES = 4
+#: Of JSON inside JSON; what is deeper is redacted as text.
+_NESTING = 3
+#: Marks in a list of finds what was masked before.
+_BEFORE = -1
+
+
+class Find(NamedTuple):
+    """One secret: the rule that named it, its placeholder, and where it stands. Never the secret itself."""
+
+    rule: str
+    placeholder: str
+    start: int
+    end: int
 
 
 class Redactor:
     """Replaces secrets in text and in JSON-like structures. Safe to share between threads.
 
     `extra_patterns` come after `rules`: either ready `Rule`s or `{"EMPLOYEE_ID": r"E[0-9]{6}"}`, which replaces with
-    `[EMPLOYEE_ID_REDACTED]`. Raises ValueError for a pattern that does not compile. `failures` counts the texts that
-    had to be dropped because a rule failed; it is worth an alert.
+    `[EMPLOYEE_ID_REDACTED]`. Raises ValueError for a pattern that does not compile. `allow`: texts, or patterns of
+    texts, that are never masked: `["support@example.com", re.compile(r"10\\.0\\.\\d+\\.\\d+")]`.
+    `fields`: what becomes of a field, `{"output": "drop", "user_id": "hash"}`: `redact` (usual), `store` (as it is),
+    `hash` (keyed, see `key`) or `drop`. `key`: of the hashes; else TOKENTRACE_KEY, else a file of this machine.
+    `failures` counts the texts that had to be dropped because a rule failed; it is worth an alert.
     """
 
     def __init__(
@@ -46,36 +64,27 @@ class Redactor:
         extra_patterns: Mapping[str, str] | Sequence[Rule] = (),
         *,
         rules: Sequence[Rule] = DEFAULT_RULES,
+        allow: Iterable[str | re.Pattern[str]] = (),
+        fields: Mapping[Field, Treatment] | None = None,
+        key: bytes | str | None = None,
     ) -> None:
-        extra = _own_rules(extra_patterns) if isinstance(extra_patterns, Mapping) else extra_patterns
-        self._rules = (*rules, *extra)
+        self._rules = (*rules, *own_rules(extra_patterns))
         self._search = RuleSearch(self._rules)
-        self._window = max((rule.window for rule in self._rules), default=0)
+        self._allowed = [re.compile(re.escape(one)) if isinstance(one, str) else one for one in allow]
+        self._treatments = Treatments(self, fields or {}, key)
         known = "|".join(sorted({re.escape(rule.placeholder) for rule in self._rules}))
         self._opaque = re.compile(
-            rf"({known}{'|' if known else ''}\[SECRET_REDACTED\]|\[REDACTION_FAILED len=[0-9]+\])"
+            rf"{known}{'|' if known else ''}\[SECRET_REDACTED\]|\[REDACTION_FAILED len=[0-9]+\]"
+            r"|\[DROPPED len=[0-9]+\]|\[HASH_[0-9a-f]{32}\]|\0"
         )
+        self._bracketed = all(rule.placeholder.startswith("[") for rule in self._rules)
         # Only clean texts are remembered: a memo of secrets would be one more place to leak them.
         self._clean: set[str] = set()
-        self._keys: dict[str, str | None] = {}
         self.failures = 0
 
     def redact(self, text: str) -> str:
         """`text` with every secret replaced by its placeholder. Never raises."""
-        if type(text) is not str:
-            if not isinstance(text, str):
-                return self._failed(0)
-            text = str.__str__(text)
-        short = len(text) <= _MEMO_LENGTH
-        if short and text in self._clean:
-            return text
-        try:
-            redacted = self._settle(text)
-        except Exception:
-            return self._failed(len(text))
-        if short and redacted == text:
-            self._remember(text)
-        return redacted
+        return self.redact_inside(text)
 
     def redact_value(self, value: Any) -> Any:
         """The same for dict, list, tuple, set, bytes and what they hold, keys included; types are kept, and of
@@ -86,24 +95,82 @@ class Redactor:
         `[REDACTION_FAILED len=0]`. Never raises.
         """
         try:
-            return self._walk(value, {}, 0)
+            return Walk(self).value(value)
         except Exception:
-            return self._failed(0)
+            return self.failed(0)
 
     def stream(self) -> RedactorStream:
         """A redactor for text that arrives in pieces; see `RedactorStream`."""
         return RedactorStream(self)
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where the rules match `text`, context included, as sorted (start, end); raises what a rule raises."""
-        return sorted((start, end) for start, end, _ in self._search.find(text))
+    def finds(self, text: str) -> list[Find]:
+        """What `redact` would mask, in order, and why; a document's telling names aside. Raises what a rule raises."""
+        return [
+            Find(self._rules[rank].name, self._rules[rank].placeholder, start, end)
+            for start, end, rank in self.spans(text)
+            if rank != _BEFORE
+        ]
 
-    @property
+    def policy(self, field: Field) -> Policy:
+        """What stands in for this redactor in a field: itself, unless `fields` says otherwise."""
+        return self._treatments.of(field)
+
+    def pseudonym(self, text: str) -> str:
+        """A keyed hash: equal for equal texts, and without the key nobody can try out whose it is."""
+        return self._treatments.pseudonym(text)
+
+    def person(self, user: str) -> str:
+        """A user's or session's id: its pseudonym if `fields` asks for that, or if the id itself is private."""
+        return self._treatments.person(user)
+
+    # --- for the modules around this one ---
+
+    def redact_inside(self, text: str, name: str = "", nesting: int = 0) -> str:
+        """`text` as what stands under `name`, which may say what its digits are, so deep in JSON inside JSON."""
+        if type(text) is not str:
+            if not isinstance(text, str):
+                return self.failed(0)
+            text = str.__str__(text)
+        short = len(text) <= _MEMO_LENGTH and not name
+        if short and text in self._clean:
+            return text
+        try:
+            redacted = self._redacted(self._labelled(text, name) if name else text, nesting)
+        except Exception:
+            return self.failed(len(text))
+        if short and not nesting and redacted == text:
+            self._remember(text)
+        return redacted
+
+    def spans(self, text: str) -> list[Span]:
+        """What is masked, sorted and apart, with the rank of the rule. Raises what a rule raises."""
+        masked: list[Span] = []
+        if not self._bracketed or "[" in text or MASK in text:
+            masked = [(*found.span(), _BEFORE) for found in self._opaque.finditer(text)]
+        for _ in range(_PASSES):
+            new = self._new_spans(text, masked)
+            if not new:
+                return masked
+            masked = sorted(masked + new)
+        # Only text built for it uncovers a new secret in pass after pass.
+        raise ValueError("redaction does not settle")
+
+    def render(self, text: str, spans: Iterable[Span], start: int = 0, end: int | None = None) -> str:
+        """`text[start:end]` with placeholders for the spans; one that began before is there up to its end."""
+        pieces: list[str] = []
+        at, stop = start, len(text) if end is None else end
+        for first, last, rank in spans:
+            if last <= start or first >= stop:
+                continue
+            pieces += text[at : max(first, at)], text[first:last] if rank == _BEFORE else self._rules[rank].placeholder
+            at = last
+        return "".join((*pieces, text[at:stop]))
+
     def window(self) -> int:
-        """How many characters a match may take beyond what a safe cut promises; 0 for the built-in rules."""
-        return self._window
+        """How many characters around a place decide what is masked there; longer finds are held back as they grow."""
+        return 512 if all(rule.window <= 512 or rule.window > 4096 for rule in self._rules) else 4096
 
-    def _failed(self, length: int) -> str:
+    def failed(self, length: int) -> str:
         self.failures += 1
         return f"[REDACTION_FAILED len={length}]"
 
@@ -112,130 +179,46 @@ class Redactor:
             self._clean.clear()
         self._clean.add(text)
 
-    def _settle(self, text: str) -> str:
-        for _ in range(_PASSES):
-            redacted = self._pass(text)
-            if redacted == text:
+    def _labelled(self, text: str, name: str) -> str:
+        label = f"{name}: "
+        return self.render(
+            text,
+            [
+                (max(start - len(label), 0), end - len(label), rank)
+                for start, end, rank in self.spans(label + text)
+                if end > len(label)
+            ],
+        )
+
+    def _redacted(self, text: str, nesting: int) -> str:
+        for _ in range(_DOCUMENT_PASSES):
+            spans = self.spans(text)
+            text = self.render(text, spans) if spans else text
+            document = None
+            if nesting < _NESTING and text[:1] in _DOCUMENT_BEGINS:
+                document = redacted_document(text, self, nesting)
+            if document is None:
                 return text
-            text = redacted
-        # Only text built for it uncovers a new secret in pass after pass.
+            text = document
         raise ValueError("redaction does not settle")
 
-    def _pass(self, text: str) -> str:
-        if "[" not in text or self._opaque.search(text) is None:
-            return self._replace(text, self._search.find(text))
-        masked = self._opaque.sub(_mask, text)
-        return self._replace(text, _around_masks(masked, self._search.find(masked)))
+    def _new_spans(self, text: str, masked: list[Span]) -> list[Span]:
+        folded = Folded(text, [(start, end) for start, end, _ in masked])
+        found = self._search.find(folded.text)
+        new = [
+            (*folded.origin(start + piece.start(), start + piece.end()), rank)
+            for start, end, rank in _merged(found)
+            for piece in _UNMASKED.finditer(folded.text[start:end])
+        ]
+        return self._not_allowed(text, new) if new and self._allowed else new
 
-    def _replace(self, text: str, spans: list[Span]) -> str:
-        if not spans:
-            return text
-        pieces: list[str] = []
-        at = 0
-        for start, end, rank in _merged(spans):
-            pieces += text[at:start], self._rules[rank].placeholder
-            at = end
-        return "".join((*pieces, text[at:]))
-
-    def _walk(self, value: Any, seen: dict[int, Any], depth: int) -> Any:
-        kind = type(value)
-        if kind is str:
-            return self.redact(value)
-        if value is None or kind is bool:
-            return value
-        if kind is int or kind is float:
-            return self._number(value)
-        if issubclass(kind, _CONTAINERS):
-            return self._container(value, seen, depth)
-        return self._other(value)
-
-    def _container(self, value: Any, seen: dict[int, Any], depth: int) -> Any:
-        """Shared containers are walked once; one that is still being walked contains itself."""
-        if id(value) in seen:
-            done = seen[id(value)]
-            return self._failed(0) if done is _OPEN else done
-        if depth >= _DEPTH:
-            return self._failed(0)
-        seen[id(value)] = _OPEN
-        base = next(known for known in _CONTAINERS if issubclass(type(value), known))
-        if base is dict:
-            result: Any = self._mapping(value, seen, depth + 1)
-        else:
-            result = base([self._walk(item, seen, depth + 1) for item in base.__iter__(value)])
-        seen[id(value)] = result
-        return result
-
-    def _mapping(self, value: dict[Any, Any], seen: dict[int, Any], depth: int) -> dict[Any, Any]:
-        result: dict[Any, Any] = {}
-        for key, item in dict.items(value):
-            placeholder = self._telling(key) if type(key) is str else None
-            if placeholder is not None and item is not None and item != "" and type(item) is not bool:
-                item = placeholder
-            else:
-                item = self._walk(item, seen, depth)
-            result[_free_key(result, self._walk(key, seen, depth))] = item
-        return result
-
-    def _telling(self, key: str) -> str | None:
-        if key in self._keys:
-            return self._keys[key]
-        placeholder = telling_key(key)
-        if len(self._keys) < _MEMO_ENTRIES and len(key) <= _MEMO_LENGTH and self.redact(key) == key:
-            self._keys[key] = placeholder
-        return placeholder
-
-    def _number(self, value: float) -> Any:
-        """Only the length of a card number is worth a look, and most figures are far from it."""
-        if not 1e12 <= abs(value) < 1e19 or value != int(value):
-            return value
-        digits = str(abs(int(value)))
-        redacted = self.redact(digits)
-        return value if redacted == digits else redacted
-
-    def _other(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.redact(value)
-        if type(value) is bytes:
-            text = value.decode("utf-8", "surrogateescape")
-            return self.redact(text).encode("utf-8", "surrogateescape")
-        if type(value) in _PRINTABLE:
-            text = str(value)
-            redacted = self.redact(text)
-            return value if redacted == text else redacted
-        return self._failed(0)
-
-
-def _own_rules(patterns: Mapping[str, str]) -> list[Rule]:
-    return [
-        Rule(
-            name,
-            name if name.startswith("[") else f"[{name}_REDACTED]",
-            _compiled(name, pattern),
-            window=_OWN_PATTERN_WINDOW,
-        )
-        for name, pattern in patterns.items()
-    ]
-
-
-def _compiled(name: str, pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"extra pattern {name!r} is not a regular expression: {error}") from error
-
-
-def _mask(placeholder: re.Match[str]) -> str:
-    """As long as the placeholder, so that positions stay, and of a character that no built-in rule crosses."""
-    return "\0" * len(placeholder[0])
-
-
-def _around_masks(masked: str, spans: list[Span]) -> list[Span]:
-    """What is left of the matches outside the masks; only a user's own pattern reaches into one."""
-    return [
-        (start + piece.start(), start + piece.end(), rank)
-        for start, end, rank in spans
-        for piece in _UNMASKED.finditer(masked[start:end])
-    ]
+    def _not_allowed(self, text: str, spans: list[Span]) -> list[Span]:
+        allowed = [found.span() for pattern in self._allowed for found in pattern.finditer(text)]
+        return [
+            (start, end, rank)
+            for start, end, rank in spans
+            if not any(first <= start and end <= last for first, last in allowed)
+        ]
 
 
 def _merged(spans: list[Span]) -> list[Span]:
@@ -249,19 +232,6 @@ def _merged(spans: list[Span]) -> list[Span]:
     return merged
 
 
-def _free_key(taken: dict[Any, Any], key: Any) -> Any:
-    """Two keys may become the same placeholder; neither entry may be lost for it."""
-    if key not in taken or not isinstance(key, str):
-        return key
-    number = 2
-    while f"{key}#{number}" in taken:
-        number += 1
-    return f"{key}#{number}"
-
-
+#: What is left of a find outside the masks; only a user's own pattern reaches into one.
 _UNMASKED = re.compile(r"[^\0]+")
-_OPEN = object()
-_CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset)
-_PRINTABLE = frozenset(
-    {decimal.Decimal, uuid.UUID, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, complex}
-)
+_DOCUMENT_BEGINS = frozenset("{[ \n\t\r")

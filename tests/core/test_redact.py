@@ -318,6 +318,8 @@ def test_the_memo_keeps_no_secret_and_stays_small() -> None:
 def test_placeholders_say_only_the_kind() -> None:
     assert {rule.placeholder for rule in DEFAULT_RULES} == {
         "[SSN_REDACTED]", "[EMAIL_REDACTED]", "[PHONE_REDACTED]", "[CC_REDACTED]", "[IP_REDACTED]",
+        "[IBAN_REDACTED]", "[API_KEY_REDACTED]", "[JWT_REDACTED]", "[PRIVATE_KEY_REDACTED]",
+        "[PASSWORD_REDACTED]", "[SECRET_REDACTED]",
     }  # fmt: skip
 
 

@@ -34,6 +34,12 @@ COMMANDS: dict[str, str] = {
     "budget": "How shared limits stand, and which runs were stopped.",
     "tail": "Follow a file: one line per event, as it happens.",
     "prices": "What a model costs per million tokens, or which models have no price.",
+    "retention": "What is older than it may be, and away with it.",
+    "purge": "Delete everything of one user, and prove that it is gone.",
+    "backup": "A copy of the file while it is written, checked.",
+    "restore": "Put a backup back, without what was purged since.",
+    "rekey": "Encrypt the file, give it another key, or none.",
+    "audit-log": "Who read, exported, purged or changed what.",
     "doctor": "Is the file sound, and is this environment fit to write it?",
 }
 
@@ -46,7 +52,7 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
-            importlib.import_module(f"{__name__}.{cmd_name}")
+            importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

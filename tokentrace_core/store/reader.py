@@ -15,7 +15,7 @@ import msgspec
 from sqlite_utils import Database
 
 from tokentrace_core.errors import StoreError, UnknownRun
-from tokentrace_core.store import schema
+from tokentrace_core.store import connection, schema
 
 Row = dict[str, Any]
 
@@ -254,7 +254,7 @@ def _located(path: str | Path) -> Path:
 
 def _open(path: Path) -> Database:
     try:
-        return _connected(path, "mode=ro")
+        return _connected(path, "ro")
     except sqlite3.OperationalError as error:
         if not any(sign in str(error) for sign in ("unable to open", "readonly")):
             raise StoreError(f"{path} cannot be read: {error}") from error
@@ -275,13 +275,13 @@ def _open_unchanging(path: Path, why: sqlite3.Error) -> Database:
             f"needs a folder that can be written to. Copy {path.name} and {log.name} together to one."
         ) from why
     try:
-        return _connected(path, "mode=ro&immutable=1")
+        return _connected(path, "ro&immutable=1")
     except sqlite3.Error as error:
         raise StoreError(f"{path} cannot be read: {error}. May you read it? See: ls -l") from error
 
 
 def _connected(path: Path, options: str) -> Database:
-    database = Database(sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=5.0))
+    database = Database(connection.connect(path, mode=options, timeout=5.0))
     try:
         _check(path, database)
         _read_the_dead_as_interrupted(database)

@@ -114,7 +114,11 @@ STATEMENTS: dict[type, Statement] = {
     kind: _statement(kind) for kind in (Session, Run, Step, LLMCall, ToolCall, Score)
 }
 
-INSERT_MESSAGE = "insert or ignore into messages (id, role, body, bytes) values (?, ?, ?, ?)"
+#: One whose body had gone for its age comes back when it is sent again.
+INSERT_MESSAGE = (
+    "insert into messages (id, role, body, bytes) values (?, ?, ?, ?)"
+    " on conflict do update set body = excluded.body, expired = null where expired is not null"
+)
 INSERT_PROMPT = "insert or ignore into prompts (id, parent_id, message_id, depth) values (?, ?, ?, ?)"
 
 

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tokentrace_core.store import connection as connections
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
@@ -89,6 +91,11 @@ class TraceFile:
         path = self._path.expanduser()
         self.close()
         self._identities = {}
+        if connections.looks_encrypted(path):
+            log.error(
+                "tokentrace: %s is encrypted, it seems; set %s to its key", path, connections.KEY_VARIABLE
+            )
+            return False
         kept = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
         try:
             if kept.exists():  # moved a moment ago, and damaged again: this will not end well
@@ -153,9 +160,10 @@ def _prepared(path: Path, durability: Durability) -> Database:
 
     from tokentrace_core.store import schema
 
-    connection = sqlite3.connect(path, timeout=_LOCKED_S, check_same_thread=False)
+    connection = connections.connect(path, timeout=_LOCKED_S, check_same_thread=False)
     try:
-        connection.execute(f"pragma page_size = {_PAGE_BYTES}")  # of a new file; an old one keeps its own
+        if connections.key_of(path) is None:  # SQLCipher has pages of its own size
+            connection.execute(f"pragma page_size = {_PAGE_BYTES}")  # of a new file; an old one keeps its own
         connection.execute("pragma journal_mode = wal")
         connection.execute(f"pragma synchronous = {durability}")
         database = Database(connection)

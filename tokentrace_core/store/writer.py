@@ -21,10 +21,14 @@ from typing import TYPE_CHECKING
 from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.spans import LLMCall, Run
+from tokentrace_core.store.connection import connect
+from tokentrace_core.store.deletions import Deletions
 from tokentrace_core.store.errand import Errand
+from tokentrace_core.store.housekeeping import Housekeeping
 from tokentrace_core.store.lease import Lease
 from tokentrace_core.store.ledger import FileLedger
 from tokentrace_core.store.losses import Losses
+from tokentrace_core.store.retention import Retention
 from tokentrace_core.store.rows import (
     INSERT_MESSAGE,
     INSERT_PROMPT,
@@ -50,11 +54,13 @@ class Writer:
     """Writes spans to one file. `losses` counts what could not be stored, by reason."""
 
     _thread: threading.Thread | None
+    _housekeeping: Housekeeping | None
 
     def __init__(self, path: Path, durability: Durability = "normal") -> None:
         self.path = path
         self.durability: Durability = durability
         self.ledger = FileLedger(path, Lease(), self.put, self._opens)
+        self._rules: Retention | None = None
         self.begin_afresh()
 
     @property
@@ -68,6 +74,12 @@ class Writer:
             return
         if self._thread is None:
             self.start()
+
+    def keep(self, rules: Retention) -> None:
+        """Let go of what is older than this, from now on."""
+        self._rules = rules
+        self._housekeeping = Housekeeping(rules)
+        self.put(_Nothing())
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was handed over is written. False if that took longer than `timeout` seconds."""
@@ -110,7 +122,7 @@ class Writer:
     def recall(self, session_id: str) -> Run | None:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
         try:
-            connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=0.05)
+            connection = connect(self.path, mode="ro", timeout=0.05)
         except (sqlite3.Error, ValueError):  # no file yet, or no path that could be one
             return None
         try:
@@ -138,6 +150,8 @@ class Writer:
         before.append(self.ledger.begin_afresh(self._lease))
         self._file = TraceFile(self.path, self._lease.take, self.durability)
         self._losses = Losses(self.path)
+        self._deletions = Deletions()
+        self._housekeeping = Housekeeping(self._rules) if self._rules else None
         self._trouble: str | None = None
         return before
 
@@ -154,7 +168,7 @@ class Writer:
     def _work(self) -> None:
         self._attempt(lambda _: None)
         while True:
-            self._in_hand, notes = self._line.take(self._lease.due_in)
+            self._in_hand, notes = self._line.take(self._idle_s())
             try:
                 self._store(self._in_hand)
             except Exception:  # the thread must live, or a flush would wait for ever
@@ -162,9 +176,28 @@ class Writer:
                 self._lose("internal error", self._in_hand)
             for note in notes:
                 note.done.set()
+            self._keep_house()
             if self._closing and self._may_end():
                 self._let_go()
                 return
+
+    def _idle_s(self) -> float | None:
+        """How long there may be nothing to do."""
+        due = [self._lease.due_in, self._housekeeping.due_in if self._housekeeping else None]
+        return min((seconds for seconds in due if seconds is not None), default=None)
+
+    def _keep_house(self) -> None:
+        """One piece of retention, if it is time and nobody waits for an end."""
+        work = self._housekeeping
+        if work is None or work.due_in or self._closing:
+            return
+        try:
+            failure = self._attempt(lambda database: work.do(database.conn), patience_s=0.0)
+        except Exception:  # the thread must live
+            log.exception("tokentrace: retention failed; it is tried again in an hour")
+            failure = "internal error"
+        if failure is not None:
+            work.give_up()
 
     def _may_end(self) -> bool:
         """Be the thread no longer, unless something came. `put` puts and then looks for a thread: the other way round."""
@@ -191,10 +224,14 @@ class Writer:
 
     def _store(self, spans: list[object]) -> None:
         unfit: list[object] = []
+        refused: list[object] = []
 
         def write(database: Database) -> None:
             connection = database.conn
-            unfit[:] = [span for span in spans if not self._write_span(connection, span)]
+            self._deletions.look(connection, self._file)
+            refused[:] = [span for span in spans if self._deletions.refuse(connection, span)]
+            welcome = [span for span in spans if span not in refused] if refused else spans
+            unfit[:] = [span for span in welcome if not self._write_span(connection, span)]
             self._lease.renew(connection)
             self._losses.write(connection, self._lease.id)
 
@@ -208,6 +245,8 @@ class Writer:
             return
         if unfit:
             self._lose("not encodable", unfit)
+        if refused:
+            self._lose("of a user who was purged", refused)
         for errand in spans:
             if isinstance(errand, Errand):
                 errand.written()
@@ -243,11 +282,13 @@ class Writer:
         for node in reversed(new):
             self._write_message(connection, node.message)
             connection.execute(INSERT_PROMPT, prompt_row(node))
+            self._deletions.note(connection, node.id)
             self._file.remember(node.id)
 
     def _write_message(self, connection: sqlite3.Connection, message: Payload) -> None:
         if not self._file.knows(message.id):
             connection.execute(INSERT_MESSAGE, message_row(message))
+            self._deletions.note(connection, message.id)
             self._file.remember(message.id)
 
     # ── the file ─────────────────────────────────────────────────────────────────────────────────────
@@ -270,6 +311,7 @@ class Writer:
                 except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
                     self._trouble = f"{type(error).__name__}: {error}"
                     self._file.forget()
+                    self._deletions.forget()
                     if not self._may_be_over(error) or time.monotonic() > patience:
                         self._file.close()
                         return self._trouble
@@ -295,3 +337,12 @@ class Writer:
 
 def _is_locked(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
+
+
+class _Nothing(Errand):
+    """Wakes the thread up."""
+
+    __slots__ = ()
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        pass

@@ -1,0 +1,165 @@
+"""Credentials that give themselves away: keys with a maker's prefix, tokens, private keys, passwords in URLs."""
+
+from __future__ import annotations
+
+import re
+
+from tokentrace_core.redaction_rule import WHOLE, Rule
+from tokentrace_core.redaction_scans import Region, Sheet, base64, tildes, tokens, urls
+
+_NEW_WORD = r"(?<![A-Za-z0-9])"
+# Maker, how its keys begin, what they go on with. In front of a prefix that may end a word stands `_NEW_WORD`.
+_MAKERS: tuple[tuple[str, str, str], ...] = (
+    ("ANTHROPIC", r"sk-ant-", r"[\w\-]{10,}+"),
+    ("OPENAI", r"sk-(?:proj|svcacct|admin|None|service)-|(?<![a-z0-9])(?:sk-|sess-)", r"[\w\-]{14,}+"),
+    ("AWS", r"(?:A3T[A-Z0-9]|AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|ABIA|ACCA)", r"[A-Z0-9]{16}"),
+    ("GITHUB", r"gh[pousr]_|github_pat_", r"[A-Za-z0-9_]{16,}+"),
+    ("GITLAB", r"gl(?:pat|dt|rt|ptt|cbt|soat|ft|imt|agent|oas|ffct)-", r"[\w\-.]{16,}+"),
+    ("SLACK", r"xox[a-z](?:\.xox[a-z])?-|xapp-|xwfp-", r"[\w\-]{8,}+"),
+    ("GOOGLE", r"AIza", r"[\w\-]{30,}+"),
+    ("GOOGLE", r"ya29\.|GOCSPX-|(?<![0-9])1//0", r"[\w\-.]{16,}+"),
+    ("HUGGING_FACE", rf"{_NEW_WORD}(?:hf|api_org)_", r"[A-Za-z0-9]{16,}+"),
+    ("STRIPE", r"(?:sk|rk|pk)_(?:live|test)_|whsec_", r"[A-Za-z0-9+/=]{10,}+"),
+    ("SENDGRID", r"SG\.", r"[\w\-]{14,}+\.[\w\-]{14,}+"),
+    ("TWILIO", rf"{_NEW_WORD}(?:AC|SK)", r"[0-9a-f]{32}(?![0-9a-f])"),
+    ("NPM", r"npm_", r"[A-Za-z0-9]{20,}+"),
+    ("PYPI", r"pypi-", r"[\w\-]{16,}+"),
+    ("MAILGUN", rf"{_NEW_WORD}key-", r"[0-9a-f]{32}"),
+    ("DATABRICKS", r"dapi", r"[0-9a-f]{32}(?:-[0-9])?"),
+    ("DIGITALOCEAN", r"do[opr]_v1_", r"[0-9a-f]{40,}+"),
+    ("SHOPIFY", r"shp(?:at|ca|pa|ss)_", r"[0-9A-Fa-f]{20,}+"),
+    ("ATLASSIAN", r"AT(?:ATT3|CTT3|BB)", r"[\w\-=]{20,}+"),
+    ("OTHER", rf"{_NEW_WORD}(?:gsk_|xai-|r8_|pplx-|pcsk_|tvly-|nvapi-|lsv2_[ps][tk]_|[ps]k-lf-)", r"[\w\-]{18,}+"),
+    ("OTHER", rf"{_NEW_WORD}(?:fw|ntn|secret|sk|sbp|rnd)_", r"[A-Za-z0-9]{24,}+"),
+    ("OTHER", r"lin_(?:api|oauth)_|figd_|dckr_(?:pat|oat)_|glsa_|glc_|sntry[su]_", r"[\w\-.+/=]{20,}+"),
+    ("OTHER", rf"{_NEW_WORD}(?:hv[sbr]|dp\.(?:pt|st|ct|sa))\.", r"[\w\-]{20,}+"),
+    ("OTHER", r"NRAK-|NRII-|PMAK-|HRKU-|AGE-SECRET-KEY-1|sq0[a-z]{3}-", r"[\w\-]{20,}+"),
+)
+#: Whether any of them can begin here, in a form that costs little: one letter, then few choices.
+_ANY_MAKER = re.compile(
+    r"s(?:k[-_]|ess-|hp[acs]|q0|ecret_|ntry[su]_|bp_)|g(?:h[pousr]_|ithub_p|l(?:[a-z]{2,5}-|sa_|c_)|sk_)"
+    r"|x(?:ox[a-z]|app-|wfp-|ai-)|A(?:[A-Z3][A-Z][A-Z0-9]|Iza|C[0-9a-f]{8}|TBB|GE-S)|eyJ|y(?:a29\.)|GOCSPX-|1//0"
+    r"|h(?:f_|v[sbr]\.)|a(?:pi_org)|[rp](?:k[-_]|8_|plx|csk_|ypi-|nd_)|whsec_|SG\.|SK[0-9a-f]{8}|n(?:pm_|tn_|vapi)"
+    r"|key-|d(?:api|o[opr]_v1|ckr_|p\.[psc])|tvly-|l(?:sv2_|in_)|f(?:w_|igd_)|NR[AI]|PMAK-|HRKU-"
+)
+_REACH = 8
+_REST = re.compile(r"[\w\-.~+/=:]{0,4096}")
+
+
+def keyish(sheet: Sheet) -> list[Region]:
+    """Long words in or right in front of which a maker's prefix stands."""
+    regions = []
+    text = sheet.text
+    for start, end in sheet.regions(tokens):
+        if end - start == 36 and text[start + 8] == "-" == text[start + 23]:
+            continue  # a UUID
+        found = _ANY_MAKER.search(text, max(0, start - _REACH), end)
+        if found is not None:
+            rest = _REST.match(text, end)
+            regions.append((found.start(), rest.end() if rest else end))
+    return regions
+
+
+def _varied(text: str, start: int, end: int) -> bool:
+    """Words, and names glued together, are not random."""
+    word = text[start:end]
+    return any(map(str.isdigit, word)) or sum(map(str.isupper, word)) > 2
+
+
+_WORDS = re.compile("[a-z]{7}|[A-Z]{8}|[0-9]{9}")
+
+
+def _random_secret(text: str, start: int, end: int) -> bool:
+    """Forty characters of all kinds without a word in them; a hash has no capitals, a path has words."""
+    word = text[start:end]
+    if text[end : end + 1] == "=":
+        return False
+    upper, lower, digits = (sum(map(kind, word)) for kind in (str.isupper, str.islower, str.isdigit))
+    return min(upper, lower) >= 5 and digits >= 2 and word.count("/") <= 5 and _WORDS.search(word) is None
+
+
+_BEGIN = r"-{3,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{3,5}"
+_END = re.compile(r"-{3,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{3,5}")
+_BODY = re.compile(
+    r"(?:[A-Za-z0-9+/=]{12,}|[A-Za-z0-9+/=]{1,76}(?=\s*(?:\Z|[\\\"'`<\0]))|[\s\\\"'>|+:]+"
+    r"|(?:Proc-Type|DEK-Info|Version|Comment):[^\n\0]{0,80})*+"
+)
+_LONGEST_PEM = 20_000
+
+
+def _whole_pem(text: str, start: int, end: int) -> Region:
+    """Up to its end; where that is missing, what looks like the key's lines."""
+    limit = end + _LONGEST_PEM
+    final = _END.search(text, end, limit)
+    stop = final.end() if final is not None else min(limit, len(text))
+    masked = text.find("\0", end, stop)
+    if final is not None and masked < 0:
+        return start, stop
+    body = _BODY.match(text, end, masked if masked >= 0 else stop)
+    return start, (body.end() if body else end)
+
+
+_TO_BE_FILLED_IN = re.compile(r"\$?\{.*\}|<.*>|\$[A-Za-z_]\w*|%\(?\w*\)?s?|\*+|x{3,}|\.{3}|\[.*\]")
+
+
+def _is_password(text: str, start: int, end: int) -> bool:
+    return _TO_BE_FILLED_IN.fullmatch(text, start, end) is None
+
+
+KEY_RULES: tuple[Rule, ...] = (
+    Rule(
+        "PRIVATE_KEY",
+        "[PRIVATE_KEY_REDACTED]",
+        re.compile(_BEGIN),
+        needs=("PRIVATE KEY",),
+        extent=_whole_pem,
+        window=_LONGEST_PEM,
+    ),
+    *(
+        Rule(
+            f"KEY_{maker}",
+            "[API_KEY_REDACTED]",
+            re.compile(f"(?:{prefix}){rest}"),
+            within=keyish,
+            accept=_varied,
+        )
+        for maker, prefix, rest in _MAKERS
+    ),
+    Rule(
+        "JWT",
+        "[JWT_REDACTED]",
+        re.compile(r"eyJ[\w\-]{6,}+\.[\w\-]{4,}+(?:\.[\w\-]*+){0,3}|eyJhbGciO[\w\-=]{10,}+"),
+        within=keyish,
+    ),
+    Rule(
+        "KEY_DISCORD",
+        "[API_KEY_REDACTED]",
+        re.compile(r"(?<![\w\-.])[MNO][\w\-]{22,26}\.[\w\-]{6}\.[\w\-]{25,}+"),
+        within=tokens,
+        reach=(0, 64),
+    ),
+    Rule(
+        "KEY_TELEGRAM",
+        "[API_KEY_REDACTED]",
+        re.compile(r"(?<![0-9])[0-9]{8,10}:AA[\w\-]{30,}+"),
+        needs=(":AA",),
+        within=tokens,
+        reach=(12, 0),
+    ),
+    Rule("KEY_AZURE", "[API_KEY_REDACTED]", re.compile(r"[\w.\-]{3}[78]Q~[\w~.\-]{30,}+"), within=tildes),
+    Rule("KEY_AWS_SECRET", "[API_KEY_REDACTED]", WHOLE, within=base64, accept=_random_secret),
+    Rule(
+        "KEY_SLACK_WEBHOOK",
+        "[API_KEY_REDACTED]",
+        re.compile(r"://hooks\.slack\.com/(?:services|workflows|triggers)/(?P<secret>[\w\-/]{16,}+)"),
+        within=urls,
+    ),
+    Rule(
+        "URL_PASSWORD",
+        "[PASSWORD_REDACTED]",
+        re.compile(r"://[^\s/?#@:\"'<>\0]{0,128}:(?P<secret>[^\s/\"'<>\0]{1,256})@(?=[\w\[*{$%.\-<])"),
+        needs=("@",),
+        within=urls,
+        accept=_is_password,
+    ),
+)

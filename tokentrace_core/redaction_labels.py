@@ -1,0 +1,246 @@
+r"""Secrets that only their name gives away: `password=hunter2`, `"api_key": "..."`, `--token ...`, `Bearer ...`.
+
+`telling_key` says of a name whether what stands under it is a secret. In structures that settles it. In running text
+the same names also stand before words that are none (`token: str`, "the password is wrong"), so there the value must
+look like one: how much so depends on how it is tied to the name.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from tokentrace_core.redaction_rule import WHOLE, Rule
+from tokentrace_core.redaction_scans import Region, telling_words
+
+SECRET_PLACEHOLDER = "[SECRET_REDACTED]"
+
+_SECRET_KEYS = re.findall(
+    r"\w+",
+    """
+    password passwd pwd passphrase passcode secret clientsecret secretkey secrets credential credentials
+    token accesstoken refreshtoken idtoken authtoken bearertoken sessiontoken apitoken csrftoken xauthtoken
+    apikey xapikey apisecret accesskey secretaccesskey awssecretaccesskey awssessiontoken privatekey signingkey
+    openaiapikey anthropicapikey googleapikey githubtoken slacktoken databaseurl connectionstring
+    authorization proxyauthorization auth bearer cookie cookies setcookie sessionid sessionkey sessioncookie
+    passwordhash otp mfacode recoverycode accountkey sharedaccesskey webhooksecret
+    """,
+)
+_TELLING_KEYS = (
+    dict.fromkeys(_SECRET_KEYS, SECRET_PLACEHOLDER)
+    | dict.fromkeys(("ssn", "socialsecuritynumber", "socialsecurity", "ssnumber"), "[SSN_REDACTED]")
+    | dict.fromkeys(
+        ("creditcard", "creditcardnumber", "cardnumber", "ccnumber", "cvv", "cvc", "cvv2"), "[CC_REDACTED]"
+    )
+    | {"iban": "[IBAN_REDACTED]"}
+)
+_TELLING_ENDS = re.compile(
+    r"(?:password|passwd|passphrase|passcode|(?:api|secret|access|private|signing|encryption|auth|master|license)key"
+    r"|secret|token|credentials?|(?<!o)pwd)\Z"
+)
+#: Tokens that are units of text or places in a list, not credentials.
+_OTHER_TOKENS = re.compile(
+    r"(?:next|page|continuation|cursor|eos|bos|pad|unk|sep|cls|mask|stop|special|start|end|begin|first|last|per|max|min"
+    r"|num|total|prompt|completion|input|output|cancel|cancellation|sync|image|audio|text|new|each|every|current"
+    r"|previous|change|resume|skip|cached|reasoning|byte|word|sub|time|the|a|by|of|one)token\Z"
+)
+
+
+@lru_cache(maxsize=1024)
+def telling_key(key: str) -> str | None:
+    """The placeholder for everything under `key`, or None: `X-Api-Key` and `apiKey` tell, `max_tokens` does not."""
+    if key in ("PWD", "OLDPWD"):
+        return None  # the shell's folder
+    plain = re.sub(r"[\W_]+", "", key[-96:]).lower()
+    known = _TELLING_KEYS.get(plain)
+    if known is None and _TELLING_ENDS.search(plain) and not _OTHER_TOKENS.search(plain):
+        known = SECRET_PLACEHOLDER
+    return known
+
+
+# --- in running text ---
+
+#: `key`, `code` and their like tell nothing alone, but with the word before them.
+_TWO_WORDS = re.compile(r"([A-Za-z]{2,16})[ ]\Z")
+_HALF_KEYS = frozenset({"key", "keys", "phrase", "code", "string", "hash"})
+_PASSWORDS = re.compile(r"pass|pwd", re.IGNORECASE)
+
+_QUOTE_BEHIND = re.compile(r"[\\\"'`*\])]{0,8}")
+_TIE = re.compile(
+    r"(?P<blank>[ \t]*)(?:(?P<sign>:=|=>|->|==?|:|\|)(?:\*{1,2})?|(?P<comma>,)|(?P<tag>>)"
+    r"|(?P<word>(?:is|was|are|to|as|of|will be|has been set to|set to)(?: now| set to)?(?=[ :])):?)?"
+    r"(?P<gap>[ \t]*(?:\r?\n[ \t]*(?=[\"']))?)"
+)
+_QUOTED = re.compile(
+    r"(?:[brfu]{0,2}(?:\"\"\"(?P<a>.{1,4000}?)\"\"\"|'''(?P<b>.{1,4000}?)'''"
+    r"|\"(?P<c>(?:[^\"\\\n\0]|\\.){1,8000}+)\"|'(?P<d>(?:[^'\\\n\0]|\\.){1,8000}+)'|`(?P<e>[^`\n\0]{1,2000}+)`)"
+    r"|(?P<q>\\{1,8}[\"'])(?P<f>[^\n\0]{1,8000}?)(?P=q))",
+    re.DOTALL,
+)
+_SCHEMES = (
+    r"(?:bearer|basic|token|digest|api-?key|key|negotiate|ntlm|bot|oauth|hawk|aws4-hmac-sha256|sso-key|splunk)"
+)
+_CREDENTIALS = re.compile(
+    rf"(?:{_SCHEMES}[ +]+)?(?P<secret>(?<=aws4-hmac-sha256 )[^\"'\n\0]{{1,600}}|(?<=digest )[^\n\0]{{1,600}}"
+    r"|[^\s\"'`,;<>\0\\)}\]]{1,4096})",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"[ \t:=+\"'\\]{1,4}(?P<secret>[A-Za-z0-9\-._~+/]{6,4096}+=*)")
+_WORD_AFTER_BEARER = re.compile(r"(?:token|auth|authentication|authorization|scheme|header|of)[ :=\"'`]{1,4}", re.IGNORECASE)
+_COOKIES = re.compile(r"[^\"'`\n\0]{1,4096}")
+_BARE = re.compile(r"[^\s\"'`\0<>|]{1,4096}")
+#: Where a bare value ends although no blank follows: the next parameter of a URL, of a call, of a connection string.
+_NEXT_PARAMETER = re.compile(r"&(?:amp;)?[\w.\-\[\]]+=|[,;](?:$|[\w.\- ]{1,40}[=:]|[\]})\\]|[^\W\d])|\\[nrt\"']|\\\Z|[)}\]]+[.,;:]?\Z|[)}\]],")
+_TRAILING = ".,;:!?)]}\\"
+_NO_VALUE = re.compile(
+    r"(?:none|null|nil|undefined|true|false|yes|no|str(?:ing)?|int(?:eger)?|bytes|bool(?:ean)?|any|optional|required"
+    r"|text|varchar\S*|char\S*|secretstr|password|passwd|secret|token|api_?key|key|value|missing|invalid|incorrect"
+    r"|wrong|expired|reset|empty|unset|hidden|redacted|masked|removed|omitted|here|below|above|field|input|type|is|was"
+    r"|not|the|an?|and|or|for|from|in|on|to|of|with|must|should|please|enter|your\S*|my\S*|example|changed|updated|stored"
+    r"|prompt|env(?:ironment)?|default|basic|bearer|header|auth\w*|n/?a|tbd|todo|unknown|blank|set|get|new|old|same"
+    r"|<.*>|\$?\{.*|\$\(?[A-Za-z_].*|%\(?\w*\)?[sd]?|%[A-Za-z_]+%|[*•.x_\-]+|\[.*\]?|\(.*|os\.\w.*|getenv.*|process\.env.*"
+    r"|self\..*|settings\..*|config\..*|env\..*|secrets\..*|vault\..*|var\..*|input\(.*|@.*|/.*|~/.*|\\.*|\W+)",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"[A-Za-z_][\w.]*[(\[].*|[a-z_]+(?:\.[a-z_]+)+", re.DOTALL)
+_NUMERIC = re.compile(r"[\d.,]+[%kKmM]?")
+_ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+
+
+def _value(text: str, start: int, end: int) -> Region | None:
+    """What stands under the name at `text[start:end]`, if it is a secret."""
+    name = text[start:end]
+    lower = name.lower().strip("-_")
+    if lower.endswith("bearer"):
+        return _bearer(text, end)
+    if lower in _HALF_KEYS and (words := _TWO_WORDS.search(text, max(0, start - 18), start)):
+        name = f"{words[1]}_{name}"
+    elif lower.endswith("keys") or lower.endswith("passwords"):
+        name = name[:-1]
+    if telling_key(name) is None:
+        return None
+    behind = _QUOTE_BEHIND.match(text, end)
+    at = behind.end() if behind else end
+    quoted_name = at > end and text[start - 1 : start] in ('"', "'", "`")
+    tie = _TIE.match(text, at)
+    if tie is None or tie.end() >= len(text):
+        return None
+    if "cookie" in lower:
+        return _rest_of_line(text, tie)
+    if lower.endswith("authorization"):
+        return _header(text, tie)
+    flag = text.startswith("--", start) or text[max(0, start - 2) : start] == "--"
+    quoted = _QUOTED.match(text, tie.end())
+    if quoted is not None:
+        return _quoted_value(name, tie, quoted, quoted_name or flag)
+    if quoted_name and tie["sign"] and text[tie.end()] in "{[(":
+        return _container(text, tie.end())
+    return _bare_value(text, name, tie, flag, quoted_name)
+
+
+def _rest_of_line(text: str, tie: re.Match[str]) -> Region | None:
+    if not tie["sign"]:
+        return None
+    at = tie.end() + (text[tie.end()] in "\"'`")
+    rest = _COOKIES.match(text, at)
+    return rest.span() if rest and ("=" in rest[0] or len(rest[0].split()) == 1) else None
+
+
+def _header(text: str, tie: re.Match[str]) -> Region | None:
+    if not (tie["sign"] or tie["comma"]):
+        return None
+    at = tie.end()
+    while at < len(text) and text[at] in "\"'`\\ [f":
+        at += 1
+    found = _CREDENTIALS.match(text, at)
+    if found is None or _NO_VALUE.fullmatch(found["secret"]):
+        return None
+    scheme = found.start("secret") > found.start()
+    word = found["secret"].isalpha() and len(found["secret"]) < 16
+    return None if word and not scheme else found.span("secret")
+
+
+def _bearer(text: str, end: int) -> Region | None:
+    word = _WORD_AFTER_BEARER.match(text, end + 1)
+    found = _BEARER.match(text, word.end() - 1 if word else end)
+    if found is None:
+        return None
+    secret = found["secret"]
+    digits = sum(map(str.isdigit, secret))
+    mixed = sum(map(str.isupper, secret)) >= 3 and not secret.isupper()
+    if digits + 8 * mixed + (len(secret) >= 24 and "-" not in secret) == 0 or _NO_VALUE.fullmatch(secret):
+        return None
+    return found.start("secret"), found.end("secret") - (len(secret) - len(secret.rstrip(".")))
+
+
+def _quoted_value(name: str, tie: re.Match[str], quoted: re.Match[str], strong: bool) -> Region | None:
+    group = next(group for group in "abcdef" if quoted[group] is not None)
+    value = quoted[group].strip()
+    strong = strong or tie["sign"] in ("=", ":=", "=>", ":")
+    if tie["comma"] and not strong:
+        return None
+    least = 1 if _PASSWORDS.search(name) else 4
+    if not strong:
+        least = 5 if tie["word"] or not _is_word(value) else 99
+    if len(value) < least or _NO_VALUE.fullmatch(value) or value.lower() == name.lower() or "\0" in value:
+        return None
+    prose = " " in value and not _PASSWORDS.search(name) and not re.search(r"\d", value)
+    return None if prose else quoted.span(group)
+
+
+def _is_word(value: str) -> bool:
+    return value.isalpha() and (value.islower() or value.istitle())
+
+
+def _container(text: str, start: int) -> Region | None:
+    """A whole list or object, up to its closing bracket."""
+    depth = 0
+    for found in re.compile(r"[\[{(]|[\]})]|\"(?:[^\"\\]|\\.){0,4000}+\"").finditer(text, start, start + 8000):
+        if found[0] in "[{(":
+            depth += 1
+        elif found[0] in "]})":
+            depth -= 1
+            if depth == 0:
+                inside = text[start + 1 : found.start()]
+                return (start, found.end()) if inside.strip(" \n\t\0,") else None
+    return None
+
+
+def _bare_value(text: str, name: str, tie: re.Match[str], flag: bool, quoted_name: bool) -> Region | None:
+    found = _BARE.match(text, tie.end())
+    if found is None or tie["comma"]:
+        return None
+    value = found[0]
+    if (following := _NEXT_PARAMETER.search(value)) is not None and following.start() > 0:
+        value = value[: following.start()]
+    value = value.rstrip(_TRAILING)
+    if _NO_VALUE.fullmatch(value) or value.lower().strip("_") == name.lower().strip("_") or "://" in value[:12]:
+        return None
+    code = _CODE.fullmatch(found[0]) is not None
+    return (found.start(), found.start() + len(value)) if _convinces(name, value, tie, flag, quoted_name, code) else None
+
+
+def _convinces(name: str, value: str, tie: re.Match[str], flag: bool, quoted_name: bool, code: bool) -> bool:
+    password = _PASSWORDS.search(name) is not None
+    environment = tie["sign"] == "=" and not tie["blank"] and not tie["gap"] and bool(_ENVIRONMENT.match(name))
+    kinds = any(map(str.isdigit, value)) + any(map(str.isalpha, value)) + (not value.isalnum())
+    if tie["sign"] in ("=", ":", ":=", "=>", "|", "==", "->") or tie["tag"]:
+        if environment or quoted_name or flag:
+            return len(value) >= (1 if password else 4) and (password or not _NUMERIC.fullmatch(value) or len(value) > 7)
+        if code:
+            return False
+        if password:
+            return len(value) >= 3
+        return len(value) >= 6 and kinds >= 2 and not _NUMERIC.fullmatch(value) or len(value) >= 20 and value.isalnum()
+    if flag:
+        return len(value) >= 4 and not value.startswith("-")
+    # Tied by a word ("the password is ...") or by a blank only: it must look like nothing else.
+    least = 6 if tie["word"] else 8
+    return len(value) >= least and kinds >= 2 and any(map(str.isdigit, value)) and not _NUMERIC.fullmatch(value) and (
+        password or len(value) >= 12
+    )
+
+
+LABEL_RULES: tuple[Rule, ...] = (
+    Rule("SECRET_LABELLED", SECRET_PLACEHOLDER, WHOLE, within=telling_words, extent=_value, window=8_000),
+)

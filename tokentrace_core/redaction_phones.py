@@ -1,0 +1,191 @@
+"""Phone numbers: by their shape, by what the text calls them, and in doubt by the numbering plans of the world.
+
+A `+` and a country's code, or the groups in which Americans write a number, are enough. Bare digits are a phone number
+if a word nearby says so. What is left, a national number without either, is asked of the library `phonenumbers`, which
+knows every country's plan: it is loaded when the first such candidate turns up.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from tokentrace_core.redaction_numbers import NO_DIGIT_AFTER, NO_DIGIT_BEFORE, digits_of, is_something_else
+from tokentrace_core.redaction_rule import Rule
+from tokentrace_core.redaction_scans import Region, numbers, phone_numbers
+
+_LABEL = re.compile(
+    r"(?:(?<![A-Za-z])(?:ph|mob|tlf|gsm|sms|tel[eé]?|t[eé]l|m[oó]vil|n[uú]mero|cell?|text(?:ed|ing)?|dial(?:ed)?|ring"
+    r"|rang|reach(?:ed|able)?|call(?:s|ed|ing|er|back)?|contacts?|numbers?|hotline|voicemail|nummer|numer[oa]?"
+    r"|line|handy|whatsapp|signal|viber)"
+    r"|(?:tele)?phone|t[eé]l[eé]fon\w?|telefoon|telefax|fax|mobile?|cellular[ei]?|celular|rufnummer|portable"
+    r"|телефон|тел|电话|手机|電話|携帯|전화|هاتف|फोन)(?![a-z]*[ _-]?(?:id|ref)\b)"
+    r"[^0-9\n\0;]{0,28}\Z",
+    re.IGNORECASE,
+)
+_LABEL_AFTER = re.compile(
+    r"[\"' ,]{0,3}[(\[]?(?:cell|mobile?|home|work|office|phone|tel|fax|whatsapp|direct)\b", re.IGNORECASE
+)
+_NUMBER_OF_WHAT = re.compile(
+    r"(?:orders?|invoices?|account|acct|tracking|tickets?|serial|part|model|item|product|case|reference|ref|flight"
+    r"|confirmation|card|version|build|line|batch|lot|issue|pr|page|room|id|file|route|registration|policy|contract"
+    r"|employee|customer|member|student|license|transaction|booking|reservation|iban|bank|routing|port|pid|code)"
+    r"[ _-]?(?:number|no|nr|numbers|line|call)?s?[^a-z0-9]{0,4}(?:is|was|of)?[^a-z0-9]{0,4}\Z",
+    re.IGNORECASE,
+)
+_DATE = re.compile(
+    r"(?:19|20)[0-9]{2}[-/. ][01]?[0-9][-/. ][0-3]?[0-9](?![0-9])|[0-3]?[0-9][-/.][01]?[0-9][-/.](?:19|20)[0-9]{2}(?![0-9])"
+    r"|[0-9]+\.[0-9]+(?![-.0-9])"
+)
+#: Of where a national number without a `+` may be from. A number is private wherever it is from; these are those
+#: whose way of writing a number (a zero, brackets, groups) makes it a candidate at all.
+_REGIONS = ("GB", "DE", "FR", "IT", "ES", "NL", "BE", "CH", "AT", "AU", "NZ", "JP", "KR", "IN", "ZA", "SE", "PL", "IE")
+_REGIONS_WITHOUT_ZERO = ("BR", "CN", "RU", "MX", "TR", "PT")
+
+
+def _labelled(text: str, start: int, end: int) -> bool:
+    before = text[max(0, start - 48) : start]
+    label = _LABEL.search(before)
+    if label is None:
+        return _LABEL_AFTER.match(text, end, end + 16) is not None
+    return _NUMBER_OF_WHAT.search(before) is None and _NUMBER_OF_WHAT.search(label[0]) is None
+
+
+def _told(text: str, start: int, end: int) -> Region | None:
+    """Seven digits or more under a word for a phone: as many groups as one number has."""
+    if _DATE.match(text, start, end) is not None or not _labelled(text, start, end):
+        return None
+    return start, _first_number(text, start, end)
+
+
+def _first_number(text: str, start: int, end: int) -> int:
+    """A number that begins with a long group is that group and at most one more; else groups up to 15 digits."""
+    digits, stop = 0, start
+    for group in _GROUP.finditer(text, start, end):
+        width = group.end() - group.start()
+        if digits >= 10 or (digits and digits + width > 15):
+            break
+        digits += width
+        stop = group.end()
+    return stop if digits >= 7 else end
+
+
+_GROUP = re.compile("[0-9]+")
+
+
+def _looks_american(text: str, start: int, end: int) -> bool:
+    return not is_something_else(text, start)
+
+
+def _international(text: str, start: int, end: int) -> bool:
+    """After a letter or a bracket a `+` adds; unless what follows is a number that some country gave out."""
+    digits = digits_of(text[start:end])
+    if not 7 <= len(digits) <= 15 or _DATE.match(text, start + 1, end) is not None:
+        return False
+    glued = start > 0 and (text[start - 1].isalnum() or text[start - 1] in ")]") and text[start - 2 : start] != "\\n"
+    short = len(digits) < 10 and digits == text[start + 1 : end]
+    if digits[0] == "1" and len(digits) != 11:
+        return False
+    if glued and _LABEL.search(text, max(0, start - 24), start) is not None:
+        return True
+    return not (glued or short) or _given_out("+" + digits)
+
+
+def _with_zeros(text: str, start: int, end: int) -> bool:
+    """`0044 ...`: a padded id looks the same, so the plan decides, or a label."""
+    digits = digits_of(text[start:end])
+    return 10 <= len(digits) <= 17 and (_labelled(text, start, end) or _given_out("+" + digits[2:]))
+
+
+def _national(text: str, start: int, end: int) -> bool:
+    """Digits in groups that the plan of some country knows."""
+    if _DATE.search(text, start, end) is not None or is_something_else(text, start):
+        return False
+    digits = digits_of(text[start:end])
+    if not 9 <= len(digits) <= 12:
+        return False
+    regions = _REGIONS if digits[0] == "0" else _REGIONS_WITHOUT_ZERO
+    return any(_given_out(digits, region) for region in regions)
+
+
+@cache
+def _plans() -> Any:
+    try:
+        import phonenumbers
+    except ImportError:
+        return None
+    return phonenumbers
+
+
+def _given_out(number: str, region: str | None = None) -> bool:
+    """Whether a country's numbering plan has this number. Without the library any may be one."""
+    plans = _plans()
+    if plans is None:
+        return True
+    try:
+        return bool(plans.is_valid_number(plans.parse(number, region)))
+    except plans.NumberParseException:
+        return False
+
+
+_EXTENSION = r"(?:[ ,;]{0,2}(?:x|ext\.?|extension) ?\.?[0-9]{1,6}(?![0-9]))?"
+
+PHONE_RULES: tuple[Rule, ...] = (
+    Rule(
+        "PHONE_US",
+        "[PHONE_REDACTED]",
+        re.compile(
+            rf"(?:(?<![\w)])\+1[ .\-_/]{{0,3}}|{NO_DIGIT_BEFORE}(?:(?:001|1)[ .\-_/]{{1,3}})?)"
+            r"(?:\(\+?1?[0-9]{3}\)[ .\-_/]{0,3}[0-9]{3}[ .\-_]{0,3}"
+            r"|[0-9]{3}(?:[.\-_]| ?[.\-_/] ?)[0-9]{3} ?[ .\-_] ?"
+            r"|[2-9][0-9]{2} [0-9]{3} ?[ .\-] ?"
+            r"|[0-9]{3}-[0-9]{7}(?<=[0-9]{3}-[0-9]{3}))"
+            rf"[0-9]{{4}}{NO_DIGIT_AFTER}{_EXTENSION}"
+        ),
+        within=numbers,
+        reach=(4, 18),
+        accept=_looks_american,
+    ),
+    Rule(
+        "PHONE_INTERNATIONAL",
+        "[PHONE_REDACTED]",
+        re.compile(rf"\+[ (]{{0,2}}[1-9](?:[ ().\-_/]{{0,3}}[0-9]){{6,14}}(?![0-9]){_EXTENSION}"),
+        needs=("+",),
+        within=numbers,
+        reach=(4, 18),
+        accept=_international,
+    ),
+    Rule(
+        "PHONE_INTERNATIONAL_ZEROS",
+        "[PHONE_REDACTED]",
+        re.compile(r"(?<![0-9A-Za-z.+\-])00[ (]{0,2}[1-9](?:[ ().\-/]{0,3}[0-9]){7,14}(?![0-9])"),
+        needs=("00",),
+        within=numbers,
+        reach=(1, 2),
+        accept=_with_zeros,
+    ),
+    Rule(
+        "PHONE_LABELLED",
+        "[PHONE_REDACTED]",
+        re.compile(r"(?<![0-9A-Za-z])\(?[0-9](?:[ ().\-_/+]{0,3}[0-9]){6,16}(?![0-9A-Za-z])"),
+        within=phone_numbers,
+        reach=(1, 2),
+        extent=_told,
+    ),
+    Rule(
+        "PHONE_NATIONAL",
+        "[PHONE_REDACTED]",
+        re.compile(
+            r"(?<![0-9A-Za-z.+])(?<![0-9][-/ ])(?:"
+            r"\(0[0-9]{1,4}\)[ ./\-]{0,2}[0-9]{3,4}[ .\-]?[0-9]{3,4}"
+            r"|0[0-9]{1,4}(?:[ ./\-]{1,3}[0-9]{2,8}){1,4}"
+            r"|\([1-9][0-9]\) ?9?[0-9]{4}[ \-][0-9]{4}"
+            r"|1[3-9][0-9][ \-][0-9]{4}[ \-][0-9]{4}"
+            r"|8 ?\([0-9]{3}\) ?[0-9]{3}-[0-9]{2}-[0-9]{2})(?![0-9])(?![-/.:][0-9])"
+        ),
+        within=numbers,
+        reach=(1, 3),
+        accept=_national,
+    ),
+)

@@ -1,0 +1,175 @@
+"""Every connection to a trace file is made here, so that a key need be known in one place only.
+
+A file has a key if it was given one: `use_key(path, key)`, which `Tracer(key=...)` calls, else `TOKENTRACE_KEY`. A
+key is a passphrase, or 64 hex digits that are taken as they are, or a callable that gives one of these. Without
+a key nothing of this costs anything: `sqlcipher3` is not even imported.
+
+What SQLCipher makes of a passphrase takes a tenth of a second, so it is made once per process and file, in the way in
+which SQLCipher itself makes it: `sqlcipher traces.db` and the passphrase open the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from tokentrace_core.errors import MissingExtra
+
+KEY_VARIABLE = "TOKENTRACE_KEY"
+Key = str | Callable[[], str]
+
+_PLAIN_HEADER = b"SQLite format 3\0"
+_SALT_BYTES = 16
+_RAW_KEY = re.compile("[0-9a-fA-F]{64}")
+#: SQLCipher's own figures since its version 4.
+_ROUNDS, _KEY_BYTES = 256_000, 32
+#: A page of an encrypted file holds nearly all 256 bytes; no text does.
+_PAGE_BYTES, _NOISE = 4_096, 240
+
+_keys: dict[Path, Key] = {}
+#: The salt of each encrypted file that was opened here, by inode. Not read again: whoever closes a file that he has
+#: opened beside SQLite takes SQLite's locks away.
+_salts: dict[tuple[int, int], bytes] = {}
+_derived: dict[tuple[str, bytes], bytes] = {}
+
+
+class WrongKey(sqlite3.OperationalError):
+    """The key does not fit the file. The file is left as it is; an operational error, so nobody takes it for damage."""
+
+
+def use_key(path: Path, key: Key | None) -> None:
+    """Open this file with this key from now on; None: with that of the environment, if there is one."""
+    if key is None:
+        _keys.pop(_name(path), None)
+    else:
+        _keys[_name(path)] = key
+
+
+def key_of(path: Path) -> str | None:
+    """The key for a file, asked anew each time; None: it has none."""
+    key = _keys.get(_name(path), None) or os.environ.get(KEY_VARIABLE) or None
+    return key() if callable(key) else key
+
+
+def connect(path: Path, *, mode: str = "rwc", key: str | None = None, **options: Any) -> sqlite3.Connection:
+    """A connection, ready for use. `mode`: rwc, rw, ro, or "ro&immutable=1"; the rest goes to `sqlite3.connect`.
+
+    Raises `WrongKey` with a sentence for a user, and MissingExtra without `sqlcipher3`.
+    """
+    path = Path(path)
+    key = key_of(path) if key is None else key
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    if not key:
+        return cast(sqlite3.Connection, sqlite3.connect(uri, uri=True, **options))
+    salt = _salt(path)
+    if salt is None:
+        if _bytes_of(path):
+            raise WrongKey(
+                f"{path} is not encrypted, but a key is set: unset {KEY_VARIABLE}, or run: tokentrace rekey"
+            )
+        try:
+            return _keyed(path, uri, key, os.urandom(_SALT_BYTES), options)
+        except WrongKey:
+            salt = _salt(path)  # another process has begun the file at this moment
+            if salt is None:
+                raise
+    return _keyed(path, uri, key, salt, options)
+
+
+def looks_encrypted(path: Path) -> bool:
+    """Whether a file that is no SQLite file might be one with a key. Opens it, so ask only if SQLite cannot read it."""
+    try:
+        with Path(path).open("rb") as file:
+            page = file.read(_PAGE_BYTES)
+    except OSError:
+        return False
+    return len(page) == _PAGE_BYTES and not page.startswith(_PLAIN_HEADER) and len(set(page)) > _NOISE
+
+
+def key_pragma(key: str, salt: bytes) -> str:
+    """The key with its salt as SQLCipher takes them: in a quoted literal."""
+    if _RAW_KEY.fullmatch(key):
+        raw = bytes.fromhex(key)
+    else:
+        raw = _derived.get((key, salt), b"")
+        if not raw:
+            raw = hashlib.pbkdf2_hmac("sha512", key.encode(), salt, _ROUNDS, _KEY_BYTES)
+            _derived[key, salt] = raw
+    return f"\"x'{raw.hex()}{salt.hex()}'\""
+
+
+def _keyed(path: Path, uri: str, key: str, salt: bytes, options: dict[str, Any]) -> sqlite3.Connection:
+    connection = cast(sqlite3.Connection, _cipher().connect(uri, uri=True, **options))
+    try:
+        connection.execute("pragma cipher_log_level = none")
+        connection.execute(f"pragma key = {key_pragma(key, salt)}")
+        if not connection.execute("select count(*) from sqlite_master").fetchone()[0] and "=ro" not in uri:
+            _lay_down(connection)
+    except WrongKey as error:
+        connection.close()
+        raise WrongKey(f"{path} cannot be opened: {error}") from None
+    except BaseException:
+        connection.close()
+        raise
+    if identity := _identity(path):
+        _salts[identity] = salt
+    return connection
+
+
+def _lay_down(connection: sqlite3.Connection) -> None:
+    """Have the salt in the file before anybody else thinks of one."""
+    connection.execute("begin immediate")
+    connection.execute("create table begun (at)")
+    connection.execute("drop table begun")
+    connection.execute("commit")
+
+
+def _cipher() -> Any:
+    try:
+        return importlib.import_module("tokentrace_core.store.cipher")
+    except ModuleNotFoundError as error:
+        if error.name != "sqlcipher3":
+            raise
+        raise MissingExtra("an encrypted trace file", "sqlcipher3", "encryption") from None
+
+
+def _name(path: Path) -> Path:
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        return Path(path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _salt(path: Path) -> bytes | None:
+    """The first bytes of an encrypted file; None of a plain one, an empty one, or none."""
+    identity = _identity(path)
+    if identity is None or not _bytes_of(path):
+        return None
+    if identity not in _salts:
+        with path.open("rb") as file:
+            head = file.read(_SALT_BYTES)
+        if head == _PLAIN_HEADER:
+            return None
+        _salts[identity] = head
+    return _salts[identity]
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
