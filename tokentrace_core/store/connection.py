@@ -53,7 +53,7 @@ def use_key(path: Path, key: Key | None) -> None:
 
 def key_of(path: Path) -> str | None:
     """The key for a file, asked anew each time; None: it has none."""
-    key = _keys.get(_name(path), None) or os.environ.get(KEY_VARIABLE) or None
+    key = _keys.get(_name(path)) or os.environ.get(KEY_VARIABLE) or None
     return key() if callable(key) else key
 
 

@@ -44,7 +44,7 @@ class Purged:
     hits: Hits = field(default_factory=dict)
     """By raw file that was searched: how often the user's name, and ids of their runs and sessions, stand in it."""
     mentions: dict[str, dict[str, int]] = field(default_factory=dict)
-    """What accounts for that: by file, and by table and column, the rows of others that speak of them."""
+    """What accounts for that: by file, and by table and column, the rows that speak of them, by others or since."""
     encrypted: bool = False
     """The raw bytes show nothing either way."""
     seconds: float = 0.0
@@ -159,7 +159,7 @@ def _copies(connection: sqlite3.Connection) -> dict[str, list[Path]]:
 def _delete_rows(
     connection: sqlite3.Connection, user: str, journal: Journal, result: Purged, tell: Tell
 ) -> None:
-    rows = UserRows(connection, user)
+    rows = UserRows(connection, user, until=time.time_ns() // 1_000)
     do_all(connection, rows.delete(journal.add), tell)
     if not rows.deleted["runs"] and not rows.deleted["sessions"]:
         rows.deleted.clear()  # nothing of theirs; texts that a killed process had left are no answer

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 
 _CHUNK = 8 << 20
@@ -110,13 +110,15 @@ def _found(file: Path, needles: Mapping[bytes, str]) -> Iterator[tuple[int, byte
             yield len(chunk), None
 
 
-def _groups(sorted_needles: list[bytes]) -> Iterator[list[bytes]]:
+def _groups(sorted_needles: list[bytes]) -> Iterable[list[bytes]]:
     """By how they begin: to look for one beginning is ten times faster than to look for one of several."""
-    for length in (4, 1, 0):
-        groups = [list(group) for _, group in groupby(sorted_needles, lambda needle: needle[:length])]
+    for length in (4, 1):
+        groups: dict[bytes, list[bytes]] = {}
+        for needle in sorted_needles:
+            groups.setdefault(needle[:length], []).append(needle)
         if len(groups) <= _MOST_GROUPS:
-            break
-    yield from groups
+            return groups.values()
+    return [sorted_needles]
 
 
 def _trie(sorted_needles: list[bytes]) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from tokentrace_core.store.pieces import Pieces, Progress
 from tokentrace_core.store.subjects import Subjects
-from tokentrace_core.store.sweep import Sweep, as_list, forsake, has_to_be_done
+from tokentrace_core.store.sweep import Overtaken, Sweep, as_list, forsake, has_to_be_done
 
 _RUNS = 20
 _BELOW = ("scores", "tool_calls", "llm_calls", "steps")
@@ -61,22 +61,15 @@ class UserRows:
         if self._file.execute("select 1 from sqlite_master where name = 'purged'").fetchone() is None:
             return
         subjects = Subjects(self._file)
-        of, done = self._number("select count(*) from runs where user_id = :user and started_at <= :until"), 0
         while rows := self._file.execute(
-            "select id, session_id from runs where user_id = :user and started_at <= :until"
-            f" order by started_at limit {_RUNS}",
-            self._whose,
-        ).fetchall():
-            runs, sessions = [row[0] for row in rows], sorted({row[1] for row in rows if row[1]})
-            announce(runs, self._only_theirs(runs, sessions))
-            self._bar(subjects, "run", runs)
-            self._delete_runs(runs)
-            self._delete_sessions(subjects, sessions)
-            done += len(runs)
-            yield Progress("runs", done, of)
+            "select id, session_id from runs where user_id = :user and started_at <= :until", self._whose
+        ).fetchall():  # again, because meanwhile there may be new ones
+            for first in range(0, len(rows), _RUNS):
+                self._delete_runs(subjects, rows[first : first + _RUNS], announce)
+                yield Progress("runs", min(first + _RUNS, len(rows)), len(rows))
         mine = "select id from sessions where user_id = :user and started_at <= :until"
         sessions = [row[0] for row in self._file.execute(mine, self._whose)]
-        announce([], self._only_theirs([], sessions))
+        announce([], self._only_theirs(sessions))
         self._delete_sessions(subjects, sessions)
         yield Progress("sessions", 1, 1)
         yield from self._delete_texts()
@@ -86,7 +79,7 @@ class UserRows:
     def _number(self, sql: str) -> int:
         return int(self._file.execute(sql, self._whose).fetchone()[0])
 
-    def _only_theirs(self, runs: list[str], sessions: list[str]) -> list[str]:
+    def _only_theirs(self, sessions: list[str]) -> list[str]:
         """The sessions in which nobody else has a run."""
         rows = self._file.execute(
             "select value from json_each(:these) s where not exists"
@@ -105,12 +98,16 @@ class UserRows:
         )
         self._file.execute("update sweeps set generation = generation + 1")
 
-    def _delete_runs(self, runs: list[str]) -> None:
+    def _delete_runs(self, subjects: Subjects, rows: list[tuple[str, str]], announce: Announce) -> None:
+        runs, sessions = [run for run, _ in rows], sorted({session for _, session in rows if session})
+        announce(runs, self._only_theirs(sessions))
+        self._bar(subjects, "run", runs)
         these = {"these": as_list(runs)}
         forsake(self._file, these["these"], "deleted")
         for table in _BELOW:
             self._delete(table, f"run_id {_THESE}", these)
         self._delete("runs", f"id {_THESE}", these)
+        self._delete_sessions(subjects, sessions)
 
     def _delete_sessions(self, subjects: Subjects, sessions: list[str]) -> None:
         """Those of the user, and those of nobody in which no run is left."""
@@ -125,10 +122,12 @@ class UserRows:
             self._delete("sessions", f"id {_THESE}", {"these": as_list(gone)})
 
     def _delete_texts(self) -> Iterator[Progress]:
-        if not has_to_be_done(self._file):
-            return
         before = {table: self._number(f"select count(*) from {table}") for table in ("messages", "prompts")}
-        yield from Sweep(self._file).pieces()
+        while has_to_be_done(self._file):
+            try:
+                yield from Sweep(self._file).pieces()
+            except Overtaken:  # by retention, which cannot tell whether it is urgent
+                yield Progress("texts", 0, 1)
         for table, count in before.items():
             # Others write meanwhile, so it may seem less.
             self.deleted[table] += max(count - self._number(f"select count(*) from {table}"), 0)
