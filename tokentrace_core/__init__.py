@@ -6,6 +6,7 @@ from tokentrace_core.errors import BudgetExceeded, MissingExtra, StoreError, Tok
 from tokentrace_core.pricing import ModelPrice, PriceBook
 from tokentrace_core.redact import Redactor
 from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
+from tokentrace_core.store.retention import Retention
 from tokentrace_core.tracer import Tracer, default_tracer
 from tokentrace_core.usage import Usage
 
@@ -19,6 +20,7 @@ __all__ = [
     "ModelPrice",
     "PriceBook",
     "Redactor",
+    "Retention",
     "Run",
     "Score",
     "Session",

@@ -110,7 +110,7 @@ def _v6(text: str, start: int, end: int) -> Region | None:
     if any(len(group) > 4 for group in groups if "." not in group):
         return None
     before, after = text[start - 1 : start], text[end : end + 1]
-    glued = before.isalnum() or after.isalnum() or after == "_"
+    glued = _is_ascii_letter(before) or _is_ascii_letter(after)
     if glued and width < 5:
         return None
     if gap:
@@ -118,6 +118,10 @@ def _v6(text: str, start: int, end: int) -> Region | None:
     else:
         told = any(len(group) > 2 for group in groups)  # eight pairs are the longer kind of MAC address
     return (start, end) if told else None
+
+
+def _is_ascii_letter(character: str) -> bool:
+    return character.isascii() and character.isalnum()
 
 
 ADDRESS_RULES: tuple[Rule, ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tokentrace_core.redaction_rule import WHOLE, Rule
-from tokentrace_core.redaction_scans import Region, Sheet, base64, tildes, tokens, urls
+from tokentrace_core.redaction_scans import Region, Sheet, base64, curls, tildes, tokens, urls
 
 _NEW_WORD = r"(?<![A-Za-z0-9])"
 # Maker, how its keys begin, what they go on with. In front of a prefix that may end a word stands `_NEW_WORD`.
@@ -66,16 +66,18 @@ def _varied(text: str, start: int, end: int) -> bool:
     return any(map(str.isdigit, word)) or sum(map(str.isupper, word)) > 2
 
 
-_WORDS = re.compile("[a-z]{7}|[A-Z]{8}|[0-9]{9}")
+_KINDS = re.compile("[a-z]+|[A-Z]+|[0-9]+|[+/]+")
+_MANY_KINDS = 16
 
 
 def _random_secret(text: str, start: int, end: int) -> bool:
-    """Forty characters of all kinds without a word in them; a hash has no capitals, a path has words."""
+    """Forty characters of all kinds, mixed; a hash has no capitals, a path has words, which are of one kind."""
     word = text[start:end]
     if text[end : end + 1] == "=":
         return False
+    runs = _KINDS.findall(word)
     upper, lower, digits = (sum(map(kind, word)) for kind in (str.isupper, str.islower, str.isdigit))
-    return min(upper, lower) >= 5 and digits >= 2 and word.count("/") <= 5 and _WORDS.search(word) is None
+    return min(upper, lower) >= 5 and digits >= 1 and len(runs) >= _MANY_KINDS and max(map(len, runs)) < 10
 
 
 _BEGIN = r"-{3,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{3,5}"
@@ -153,6 +155,13 @@ KEY_RULES: tuple[Rule, ...] = (
         "[API_KEY_REDACTED]",
         re.compile(r"://hooks\.slack\.com/(?:services|workflows|triggers)/(?P<secret>[\w\-/]{16,}+)"),
         within=urls,
+    ),
+    Rule(
+        "PASSWORD_OF_CURL",
+        "[PASSWORD_REDACTED]",
+        re.compile(r"(?<=[\s\"',])(?:-u|--user|--proxy-user|-U|-a)[ =\"',]{1,4}[^\s:\"']{1,64}:(?P<secret>[^\s\"']{2,128})"),
+        within=curls,
+        accept=_is_password,
     ),
     Rule(
         "URL_PASSWORD",

@@ -18,7 +18,7 @@ SECRET_PLACEHOLDER = "[SECRET_REDACTED]"
 _SECRET_KEYS = re.findall(
     r"\w+",
     """
-    password passwd pwd passphrase passcode secret clientsecret secretkey secrets credential credentials
+    password passwd pwd passwort passord passwords motdepasse kennwort senha wachtwoord passphrase passcode secret clientsecret secretkey secrets credential credentials
     token accesstoken refreshtoken idtoken authtoken bearertoken sessiontoken apitoken csrftoken xauthtoken
     apikey xapikey apisecret accesskey secretaccesskey awssecretaccesskey awssessiontoken privatekey signingkey
     openaiapikey anthropicapikey googleapikey githubtoken slacktoken databaseurl connectionstring
@@ -61,9 +61,9 @@ def telling_key(key: str) -> str | None:
 # --- in running text ---
 
 #: `key`, `code` and their like tell nothing alone, but with the word before them.
-_TWO_WORDS = re.compile(r"([A-Za-z]{2,16})[ ]\Z")
-_HALF_KEYS = frozenset({"key", "keys", "phrase", "code", "string", "hash"})
-_PASSWORDS = re.compile(r"pass|pwd", re.IGNORECASE)
+_TWO_WORDS = re.compile(r"((?:mot de)|[A-Za-z]{2,16})[ ]\Z")
+_HALF_KEYS = frozenset({"key", "keys", "phrase", "code", "string", "hash", "passe"})
+_PASSWORDS = re.compile(r"pass|pwd|[^\x00-\x7f]", re.IGNORECASE)
 
 _QUOTE_BEHIND = re.compile(r"[\\\"'`*\])]{0,8}")
 _TIE = re.compile(
@@ -98,7 +98,7 @@ _NO_VALUE = re.compile(
     r"|wrong|expired|reset|empty|unset|hidden|redacted|masked|removed|omitted|here|below|above|field|input|type|is|was"
     r"|not|the|an?|and|or|for|from|in|on|to|of|with|must|should|please|enter|your\S*|my\S*|example|changed|updated|stored"
     r"|prompt|env(?:ironment)?|default|basic|bearer|header|auth\w*|n/?a|tbd|todo|unknown|blank|set|get|new|old|same"
-    r"|<.*>|\$?\{.*|\$\(?[A-Za-z_].*|%\(?\w*\)?[sd]?|%[A-Za-z_]+%|[*•.x_\-]+|\[.*\]?|\(.*|os\.\w.*|getenv.*|process\.env.*"
+    r"|<.*>|\$?\{.*|\$\(?(?:[A-Z_][A-Z0-9_]*|[a-z_]+)\)?|%\(?\w*\)?[sd]?|%[A-Za-z_]+%|[*•.x_\-]+|\[.*\]?|\(.*|os\.\w.*|getenv.*|process\.env.*"
     r"|self\..*|settings\..*|config\..*|env\..*|secrets\..*|vault\..*|var\..*|input\(.*|@.*|/.*|~/.*|\\.*|\W+)",
     re.IGNORECASE,
 )
@@ -117,7 +117,7 @@ def _value(text: str, start: int, end: int) -> Region | None:
         name = f"{words[1]}_{name}"
     elif lower.endswith("keys") or lower.endswith("passwords"):
         name = name[:-1]
-    if telling_key(name) is None:
+    if telling_key(name) is None and name.isascii():
         return None
     behind = _QUOTE_BEHIND.match(text, end)
     at = behind.end() if behind else end
@@ -182,7 +182,7 @@ def _quoted_value(name: str, tie: re.Match[str], quoted: re.Match[str], strong: 
     least = 1 if _PASSWORDS.search(name) else 4
     if not strong:
         least = 5 if tie["word"] or not _is_word(value) else 99
-    if len(value) < least or _NO_VALUE.fullmatch(value) or value.lower() == name.lower() or "\0" in value:
+    if len(value) < least or _NO_VALUE.fullmatch(value) or telling_key(value) is not None:
         return None
     prose = " " in value and not _PASSWORDS.search(name) and not re.search(r"\d", value)
     return None if prose else quoted.span(group)
@@ -214,7 +214,7 @@ def _bare_value(text: str, name: str, tie: re.Match[str], flag: bool, quoted_nam
     if (following := _NEXT_PARAMETER.search(value)) is not None and following.start() > 0:
         value = value[: following.start()]
     value = value.rstrip(_TRAILING)
-    if _NO_VALUE.fullmatch(value) or value.lower().strip("_") == name.lower().strip("_") or "://" in value[:12]:
+    if _NO_VALUE.fullmatch(value) or telling_key(value) is not None or "://" in value[:12]:
         return None
     code = _CODE.fullmatch(found[0]) is not None
     return (found.start(), found.start() + len(value)) if _convinces(name, value, tie, flag, quoted_name, code) else None

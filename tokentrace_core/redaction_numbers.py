@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from tokentrace_core.redaction_rule import Rule
-from tokentrace_core.redaction_scans import Region, numbers
+from tokentrace_core.redaction_scans import Region, accounts, numbers
 
 _NOT_DIGITS = re.compile("[^0-9]+")
 NO_DIGIT_BEFORE = r"(?<![0-9])(?<![0-9][-.])"
@@ -93,6 +93,8 @@ def _inside_hash(text: str, start: int, end: int) -> bool:
 
 
 def _card_issued(text: str, start: int, end: int) -> bool:
+    if "\n" in text[start:end] and _is_column(text, start, end):
+        return False
     digits = digits_of(text[start:end])
     issued = any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in _CARD_SCHEMES)
     if not issued or not _luhn(digits):
@@ -102,12 +104,12 @@ def _card_issued(text: str, start: int, end: int) -> bool:
     return not fraction and not _inside_hash(text, start, end)
 
 
-def _card_over_lines(text: str, start: int, end: int) -> bool:
-    """Two figures below each other are a column, unless one of them stands in a sentence."""
+def _is_column(text: str, start: int, end: int) -> bool:
+    """Figures below each other are a column, unless there are two and one of them stands in a sentence."""
     alone_before = text[text.rfind("\n", 0, start) + 1 : start].strip() == ""
     after = text.find("\n", end)
     alone_after = text[end : after if after >= 0 else len(text)].strip() == ""
-    return not (alone_before and alone_after) and _card_issued(text, start, end)
+    return (alone_before and alone_after) or text.count("\n", start, end) > 1
 
 
 # --- bank accounts ---
@@ -189,9 +191,9 @@ NUMBER_RULES: tuple[Rule, ...] = (
         "[CC_REDACTED]",
         re.compile(
             r"(?<![0-9])(?:"
-            r"[0-9]{4}[ .\-_+/>\n\r\t]{1,4}[0-9]{4}[ .\-_+/>\n\r\t]{1,4}[0-9]{4}[ .\-_+/>\n\r\t]{1,4}[0-9]{4}"
+            r"[0-9]{4}[ .\-_+/>\n\r]{1,4}[0-9]{4}[ .\-_+/>\n\r]{1,4}[0-9]{4}[ .\-_+/>\n\r]{1,4}[0-9]{4}"
             r"(?:[ .\-_]{1,3}[0-9]{3})?"
-            r"|[0-9]{4}[ .\-_+/>\n\r\t]{1,4}[0-9]{6}[ .\-_+/>\n\r\t]{1,4}[0-9]{4,5}"
+            r"|[0-9]{4}[ .\-_+/>\n\r]{1,4}[0-9]{6}[ .\-_+/>\n\r]{1,4}[0-9]{4,5}"
             r"|[0-9]{4}[ .\-_+]{1,2}[0-9]{4}[ .\-_+]{1,2}[0-9]{5}"
             r"|[0-9]([ .\-_+])[0-9](?:\1[0-9]){11,17}"
             r"|[0-9]{12,19})(?![0-9])"
@@ -210,12 +212,20 @@ NUMBER_RULES: tuple[Rule, ...] = (
         needs=("\n",),
         within=numbers,
         reach=(0, 2),
-        accept=_card_over_lines,
+        accept=_card_issued,
     ),
     Rule(
         "IBAN",
         "[IBAN_REDACTED]",
-        re.compile(r"[A-Za-z]{2}[0-9]{2}(?:[ .\-_]{0,2}[A-Za-z0-9]){11,29}"),
+        re.compile(r"[A-Z]{2}[0-9]{2}(?:[ .\-_]{0,2}[A-Z0-9]){11,29}"),
+        within=accounts,
+        reach=(0, 48),
+        extent=_iban,
+    ),
+    Rule(
+        "IBAN_LOWER_CASE",
+        "[IBAN_REDACTED]",
+        re.compile(r"[a-z]{2}[0-9]{2}(?:[ .\-_]{0,2}[a-z0-9]){11,29}"),
         within=numbers,
         reach=(16, 40),
         extent=_iban,

@@ -83,7 +83,8 @@ def _international(text: str, start: int, end: int) -> bool:
     digits = digits_of(text[start:end])
     if not 7 <= len(digits) <= 15 or _DATE.match(text, start + 1, end) is not None:
         return False
-    glued = start > 0 and (text[start - 1].isalnum() or text[start - 1] in ")]") and text[start - 2 : start] != "\\n"
+    before = text[start - 1 : start]
+    glued = before.isascii() and before.isalnum() or before in (")", "]")
     short = len(digits) < 10 and digits == text[start + 1 : end]
     if digits[0] == "1" and len(digits) != 11:
         return False
@@ -100,7 +101,8 @@ def _with_zeros(text: str, start: int, end: int) -> bool:
 
 def _national(text: str, start: int, end: int) -> bool:
     """Digits in groups that the plan of some country knows."""
-    if _DATE.search(text, start, end) is not None or is_something_else(text, start):
+    before = text[max(0, start - 32) : start]
+    if _DATE.search(text, start, end) is not None or _NUMBER_OF_WHAT.search(before) or is_something_else(text, start):
         return False
     digits = digits_of(text[start:end])
     if not 9 <= len(digits) <= 12:
@@ -136,7 +138,7 @@ PHONE_RULES: tuple[Rule, ...] = (
         "PHONE_US",
         "[PHONE_REDACTED]",
         re.compile(
-            rf"(?:(?<![\w)])\+1[ .\-_/]{{0,3}}|{NO_DIGIT_BEFORE}(?:(?:001|1)[ .\-_/]{{1,3}})?)"
+            rf"(?:(?<![A-Za-z0-9)])\+1[ .\-_/]{{0,3}}|{NO_DIGIT_BEFORE}(?:(?:001|1)[ .\-_/]{{1,3}})?)"
             r"(?:\(\+?1?[0-9]{3}\)[ .\-_/]{0,3}[0-9]{3}[ .\-_]{0,3}"
             r"|[0-9]{3}(?:[.\-_]| ?[.\-_/] ?)[0-9]{3} ?[ .\-_] ?"
             r"|[2-9][0-9]{2} [0-9]{3} ?[ .\-] ?"

@@ -91,6 +91,20 @@ def _with_digits(sheet: Sheet, least: int) -> list[Region]:
 _RUN_OF_DIGITS = re.compile(b"d[ds]{6,}")
 
 
+def accounts(sheet: Sheet) -> list[Region]:
+    """Two capitals and two digits, as a bank account's number begins."""
+    return [found.span() for found in _COUNTRY.finditer(sheet.raw.translate(_CAPITALS))]
+
+
+_CAPITALS = _map(c=b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", d=_DIGITS)
+_COUNTRY = re.compile(b"ccdd")
+
+
+def curls(sheet: Sheet) -> list[Region]:
+    """All of a text in which `curl` or its like is called."""
+    return [(0, len(sheet.text))] if b"curl" in sheet.raw or b"http " in sheet.raw else []
+
+
 def spelled_ats(sheet: Sheet) -> list[Region]:
     """`[at]`, `(at)` and their like, from the bracket on."""
     found = [found.span() for found in _SPELLED_AT.finditer(sheet.lower)]
@@ -148,7 +162,10 @@ def tokens(sheet: Sheet) -> list[Region]:
 
 def base64(sheet: Sheet) -> list[Region]:
     """Stretches of exactly forty characters of base64, which is what a secret key of AWS looks like."""
-    return [region for region in _runs(sheet.raw.translate(_BASE64), b"b" * 40) if region[1] - region[0] == 40]
+    runs = _runs(sheet.raw.translate(_BASE64), b"b" * 40)
+    # A sign in front is a patch's or a path's more often than the key's.
+    apart = [(start + (end - start == 41 and sheet.raw[start] in b"+/"), end) for start, end in runs]
+    return [(start, end) for start, end in apart if end - start == 40]
 
 
 def urls(sheet: Sheet) -> list[Region]:
@@ -190,6 +207,12 @@ def telling_words(sheet: Sheet) -> list[Region]:
     starts = [found.start() for found in _WITH_K.finditer(lower)]
     for word in _TELLING:
         starts += [found.start() for found in word.finditer(lower)]
+    if not sheet.text.isascii():
+        return sorted({*_names(sheet, starts), *(found.span() for found in _FOREIGN.finditer(sheet.text))})
+    return _names(sheet, starts)
+
+
+def _names(sheet: Sheet, starts: list[int]) -> list[Region]:
     if not starts:
         return []
     shape = sheet.raw.translate(_TOKEN)
@@ -199,6 +222,7 @@ def telling_words(sheet: Sheet) -> list[Region]:
     return sorted(names.items())
 
 
+_FOREIGN = re.compile(r"(?i:contraseña|пароль|hasło|lösenord|salasana|contrasenya|密码|密碼|口令|パスワード|暗証番号|비밀번호|şifre|كلمة المرور)")
 #: Token, key and cookie at the rarest letter that they share.
 _WITH_K = re.compile(b"k(?:en(?!s)|ey(?![bw])|ie)")
 #: Patterns, because they are twice as quick as `in`.

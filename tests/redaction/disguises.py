@@ -68,22 +68,26 @@ def _separated(sign: str) -> Callable[[str, Random], str]:
     return separated
 
 
+#: Enclose the value where a disguise adds something that is not of it.
+BEGIN, END = "\x01", "\x02"
+
+
 def glued_front(value: str, r: Random) -> str:
-    return r.choice(["user_", "id_", "x_", "data_"]) + value
+    return r.choice(["user_", "id_", "x_", "data_"]) + BEGIN + value + END
 
 
 def glued_behind(value: str, r: Random) -> str:
-    return value + r.choice(["_v2", "_old", "_1st"[:3]])
+    return BEGIN + value + END + r.choice(["_v2", "_old", "_1st"])
 
 
 def glued_letters(value: str, r: Random) -> str:
-    return r.choice(["SSN", "NR", "No", "CARD"]) + value + r.choice(["x", "abc", "USD"])
+    return r.choice(["SSN", "NR", "No", "CARD"]) + BEGIN + value + END + r.choice(["x", "abc", "USD"])
 
 
 def line_broken(value: str, r: Random) -> str:
     spaces = [at for at, c in enumerate(value) if c in " -"]
     at = r.choice(spaces) if spaces else len(value) // 2
-    return f"no. {value[:at]}\n{value[at:].lstrip(' -')} ok"
+    return f"no. {BEGIN}{value[:at]}\n{value[at:].lstrip(' -.')}{END} ok"
 
 
 def one_by_one(value: str, r: Random) -> str:

@@ -9,7 +9,7 @@ from random import Random
 from typing import NamedTuple
 
 from tests.redaction.contexts import contexts_of, is_held_out
-from tests.redaction.disguises import disguises_of
+from tests.redaction.disguises import BEGIN, END, disguises_of
 from tests.redaction.lookalikes import LOOKALIKES, TEXTS
 from tests.redaction.secrets import KINDS
 from tokentrace_core import Redactor
@@ -59,9 +59,11 @@ def disguised(size: int, seed: int) -> Iterator[Case]:
         r, templates, ways = Random(f"{seed}{kind}d"), contexts_of(kind), disguises_of(kind)
         for number in range(size if ways else 0):
             way, template = ways[number % len(ways)], r.choice(templates)
-            secret = way(make(r), r)
+            shown = way(make(r), r)
+            secret = shown[shown.find(BEGIN) + 1 : shown.find(END)] if BEGIN in shown else shown
+            shown = shown.replace(BEGIN, "").replace(END, "")
             name = f"{getattr(way, '__name__', 'way')}: {template}"
-            yield Case(kind, _filled(template, secret), secret, is_held_out(kind + name), name)
+            yield Case(kind, _filled(template, shown), secret, is_held_out(kind + name), name)
 
 
 def lookalikes(size: int, seed: int) -> Iterator[Case]:

@@ -29,14 +29,14 @@ DIMENSIONS: dict[str, str] = {
     "user": "coalesce(c.user_id, '(none)')",
     "session": "c.session_id",
     "project": "coalesce(c.project, '(none)')",
-    "run": "c.run_id",
+    "run": "coalesce(c.run_id, c.gone)",
     "run-name": "c.run_name",
     "agent": "coalesce(c.agent, '(none)')",
     "step-name": "coalesce(c.step_name, '(none)')",
     "status": "c.status",
     "run-status": "c.run_status",
     "day": "c.day",
-    "tool": "coalesce(t.name, '(no tool)')",
+    "tool": "coalesce(t.name, c.gone, '(no tool)')",
 }
 
 
@@ -126,27 +126,31 @@ class Reader:
         estimated_nano_usd (the part of it that rests on estimated usage), unpriced_calls, unpriced_tokens, estimated_calls. By
         "tool", a model call's cost is shared, to the nano-dollar, among the tools that were called in its
         step, and a tool's own cost is its own.
+
+        Calls whose traces have gone by retention are in it, by their daily sums; what those do not tell is "(expired)".
         """
         groups = ", ".join(f'{DIMENSIONS[name]} as "{name}"' for name in by)
         order = ", ".join(f'"{name}"' for name in by)
         source = _BY_TOOL if "tool" in by else _PLAIN
+        gone = f"union all {_EXPIRED}" if self.has_table("daily_costs") else ""
         return list(
             self.query(
                 f"""
-                {source}
-                select {groups + "," if groups else ""} count(distinct c.run_id) as runs,
-                    count(distinct c.call_key) as calls, coalesce(sum(c.input_tokens), 0) as input_tokens,
+                {source}, a as (select {_KEPT} from c {gone})
+                select {groups + "," if groups else ""} count(distinct c.run_id) + coalesce(sum(c.runs), 0) as runs,
+                    count(distinct c.call_key) + coalesce(sum(c.calls), 0) as calls, coalesce(sum(c.input_tokens), 0) as input_tokens,
                     coalesce(sum(c.cached_tokens), 0) as cached_tokens,
                     coalesce(sum(c.output_tokens), 0) as output_tokens,
                     coalesce(sum(c.nano), 0) as cost_nano_usd,
                     coalesce(sum(case when c.usage_source = 'estimated' then c.nano end), 0)
-                        as estimated_nano_usd,
-                    count(distinct case when c.cost_status = 'unpriced' then c.call_key end) as unpriced_calls,
+                        + coalesce(sum(c.estimated_nano), 0) as estimated_nano_usd,
+                    count(distinct case when c.cost_status = 'unpriced' then c.call_key end)
+                        + coalesce(sum(c.unpriced), 0) as unpriced_calls,
                     coalesce(sum((c.cost_status = 'unpriced') * (c.input_tokens + c.output_tokens)), 0)
-                        as unpriced_tokens,
+                        + coalesce(sum(c.unpriced_tokens), 0) as unpriced_tokens,
                     count(distinct case when c.usage_source = 'estimated' then c.call_key end)
-                        as estimated_calls
-                from c {"left join tool_calls t on t.run_id = c.run_id and t.id = c.tool_id" if "tool" in by else ""}
+                        + coalesce(sum(c.estimated), 0) as estimated_calls
+                from a c {"left join tool_calls t on t.run_id = c.run_id and t.id = c.tool_id" if "tool" in by else ""}
                 where c.started_at >= :since
                 {"group by " + ", ".join(str(n + 1) for n in range(len(by))) if by else ""}
                 order by cost_nano_usd desc{", " + order if order else ""}
@@ -212,6 +216,19 @@ _PLAIN = f"""
         from calls k
         union all {_TOOLS_OWN}
     )
+"""
+
+
+_KEPT = """run_id, session_id, user_id, project, run_name, run_status, agent, step_name, status, provider, model, day,
+    started_at, call_key, cost_status, usage_source, input_tokens, cached_tokens, output_tokens, nano, tool_id,
+    null as gone, 0 as runs, 0 as calls, 0 as estimated_nano, 0 as unpriced, 0 as unpriced_tokens, 0 as estimated"""
+#: What is known of calls whose traces have gone, in the same columns. A day's sum began with the day.
+_EXPIRED = """
+    select null, '(expired)', '(expired)', nullif(project, ''), '(expired)', run_status, '(expired)', '(expired)', status,
+           nullif(provider, ''), nullif(model, ''), day, cast(strftime('%s', day) as integer) * 1000000, null, null,
+           null, input_tokens, cached_tokens, output_tokens, cost_nano_usd, null, '(expired)', runs, calls,
+           estimated_nano_usd, unpriced_calls, unpriced_tokens, estimated_calls
+    from daily_costs
 """
 
 
