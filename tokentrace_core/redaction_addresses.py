@@ -50,14 +50,13 @@ _DOMAIN_END = r"(?:xn--[\w\-]{2,59}|[^\W\d_]{2,24})(?![\w])"
 
 # --- machines ---
 
-_VERSION_LABEL = re.compile(
-    r"(?:(?<![A-Za-z])(?:v|ver|versions?|releases?|rev|revision|build|firmware|section|chapter|table|figure|clause"
-    r"|appendix|step|oid|driver|upgraded?|downgraded?|bump(?:ed)?|patch|since|requires?)(?: to| from)?[\"'\\\s:=.#(]{0,5}"
-    r"|[=~^!<>]=|§ ?"
-    r"|(?<![/:.\w\-])[A-Z][A-Za-z]{1,30}/"  # a product and its version, as in a user agent
-    r"|(?<![\w\-])(?!ip-|host-|node-|addr-|server-)[a-z][a-z0-9]{0,30}-)\Z",
-    re.IGNORECASE,
+#: What a version is called right before it.
+_VERSION_WORDS = frozenset(
+    "v ver version versions release releases rev revision build firmware section chapter table figure clause appendix"
+    " step oid identifier objectidentifier driver upgrade upgraded downgrade downgraded bump bumped patch since require"
+    " requires".split()
 )
+_HOSTS = frozenset({"ip", "host", "node", "addr", "server", "from", "at"})
 _PRODUCT = re.compile(r"(?<![/:.\w\-])[A-Z][A-Za-z]{1,30}/\Z")
 _VERSION_TALK = re.compile(
     r"\b(?:versions?|releases?|upgrad\w{2,4}|downgrad\w{2,4}|bump\w{0,4}|changelog|sdk|firmware|library|package)\b",
@@ -79,14 +78,35 @@ def _is_address(text: str, start: int, end: int) -> bool:
     if max(octets) > 255:
         return False
     before = text[max(0, start - 48) : start]
-    label = _VERSION_LABEL.search(before)
-    if label is not None and not (label[0].endswith("/") and _PRODUCT.search(before) is None):
+    if _is_labelled_version(before):
         return False
     if _VERSION_END.match(text, end, end + 10) is not None:
         return False
     # Versions have small numbers, and are talked about.
     talk = max(octets) < 64 and _VERSION_TALK.search(before) is not None
     return not talk or _ADDRESS_TALK.search(before) is not None
+
+
+def _is_labelled_version(before: str) -> bool:
+    if before.endswith(("==", "~=", "^=", ">=", "<=", "!=", "§", "§ ")):
+        return True
+    if before.endswith("/"):  # a product and its version, as in a user agent
+        return _PRODUCT.search(before) is not None
+    if before.endswith("-"):  # a package's file
+        name = _last_word(before[:-1])
+        return name.isalpha() and name.islower() and name not in _HOSTS
+    head = before.rstrip("\"'\\ \t\n:=.#(")
+    word = _last_word(head)
+    if word in ("to", "from"):
+        word = _last_word(head[: -len(word)].rstrip())
+    return word.lower() in _VERSION_WORDS and len(before) - len(head) < 6
+
+
+def _last_word(text: str) -> str:
+    at = len(text)
+    while at and text[at - 1].isalpha():
+        at -= 1
+    return text[at:]
 
 
 _LONGEST_V6 = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tokentrace_core.redaction_rule import WHOLE, Rule
-from tokentrace_core.redaction_scans import Region, Sheet, base64, curls, tildes, tokens, urls
+from tokentrace_core.redaction_scans import Region, Sheet, base64, bot_tokens, curls, dotted_tokens, tildes, tokens, urls
 
 _NEW_WORD = r"(?<![A-Za-z0-9])"
 # Maker, how its keys begin, what they go on with. In front of a prefix that may end a word stands `_NEW_WORD`.
@@ -66,8 +66,9 @@ def _varied(text: str, start: int, end: int) -> bool:
     return any(map(str.isdigit, word)) or sum(map(str.isupper, word)) > 2
 
 
-_KINDS = re.compile("[a-z]+|[A-Z]+|[0-9]+|[+/]+")
-_MANY_KINDS = 16
+#: A capital and what follows is one part: so names in camel case have few.
+_PARTS = re.compile("[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[+/]+")
+_MANY_PARTS, _LONGEST_PART = 14, 9
 
 
 def _random_secret(text: str, start: int, end: int) -> bool:
@@ -75,9 +76,9 @@ def _random_secret(text: str, start: int, end: int) -> bool:
     word = text[start:end]
     if text[end : end + 1] == "=":
         return False
-    runs = _KINDS.findall(word)
+    parts = _PARTS.findall(word)
     upper, lower, digits = (sum(map(kind, word)) for kind in (str.isupper, str.islower, str.isdigit))
-    return min(upper, lower) >= 5 and digits >= 1 and len(runs) >= _MANY_KINDS and max(map(len, runs)) < 10
+    return min(upper, lower) >= 5 and digits >= 1 and len(parts) >= _MANY_PARTS and max(map(len, parts)) <= _LONGEST_PART
 
 
 _BEGIN = r"-{3,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{3,5}"
@@ -137,15 +138,14 @@ KEY_RULES: tuple[Rule, ...] = (
         "KEY_DISCORD",
         "[API_KEY_REDACTED]",
         re.compile(r"(?<![\w\-.])[MNO][\w\-]{22,26}\.[\w\-]{6}\.[\w\-]{25,}+"),
-        within=tokens,
+        within=dotted_tokens,
         reach=(0, 64),
     ),
     Rule(
         "KEY_TELEGRAM",
         "[API_KEY_REDACTED]",
         re.compile(r"(?<![0-9])[0-9]{8,10}:AA[\w\-]{30,}+"),
-        needs=(":AA",),
-        within=tokens,
+        within=bot_tokens,
         reach=(12, 0),
     ),
     Rule("KEY_AZURE", "[API_KEY_REDACTED]", re.compile(r"[\w.\-]{3}[78]Q~[\w~.\-]{30,}+"), within=tildes),

@@ -67,7 +67,7 @@ _PASSWORDS = re.compile(r"pass|pwd|[^\x00-\x7f]", re.IGNORECASE)
 
 _QUOTE_BEHIND = re.compile(r"[\\\"'`*\])]{0,8}")
 _TIE = re.compile(
-    r"(?P<blank>[ \t]*)(?:(?P<sign>:=|=>|->|==?|:|\|)(?:\*{1,2})?|(?P<comma>,)|(?P<tag>>)"
+    r"(?P<blank>[ \t]*)(?:(?P<sign>:=|=>|->|==?|:(?!:)|\|)(?:\*{1,2})?|(?P<comma>,)|(?P<tag>>)"
     r"|(?P<word>(?:is|was|are|to|as|of|will be|has been set to|set to)(?: now| set to)?(?=[ :])):?)?"
     r"(?P<gap>[ \t]*(?:\r?\n[ \t]*(?=[\"']))?)"
 )
@@ -87,6 +87,7 @@ _CREDENTIALS = re.compile(
 )
 _BEARER = re.compile(r"[ \t:=+\"'\\]{1,4}(?P<secret>[A-Za-z0-9\-._~+/]{6,4096}+=*)")
 _WORD_AFTER_BEARER = re.compile(r"(?:token|auth|authentication|authorization|scheme|header|of)[ :=\"'`]{1,4}", re.IGNORECASE)
+_COOKIE = re.compile(r"\s{0,3}[\w.\-]{1,64}=[^\s;=(]{3}")
 _COOKIES = re.compile(r"[^\"'`\n\0]{1,4096}")
 _BARE = re.compile(r"[^\s\"'`\0<>|]{1,4096}")
 #: Where a bare value ends although no blank follows: the next parameter of a URL, of a call, of a connection string.
@@ -103,6 +104,7 @@ _NO_VALUE = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(r"[A-Za-z_][\w.]*[(\[].*|[a-z_]+(?:\.[a-z_]+)+", re.DOTALL)
+_SIGN = re.compile(r"[^\w.\-]")
 _NUMERIC = re.compile(r"[\d.,]+[%kKmM]?")
 _ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
@@ -123,7 +125,7 @@ def _value(text: str, start: int, end: int) -> Region | None:
     at = behind.end() if behind else end
     quoted_name = at > end and text[start - 1 : start] in ('"', "'", "`")
     tie = _TIE.match(text, at)
-    if tie is None or tie.end() >= len(text):
+    if tie is None or tie.end() >= len(text) or not any(tie.groups()):
         return None
     if "cookie" in lower:
         return _rest_of_line(text, tie)
@@ -132,7 +134,8 @@ def _value(text: str, start: int, end: int) -> Region | None:
     flag = text.startswith("--", start) or text[max(0, start - 2) : start] == "--"
     quoted = _QUOTED.match(text, tie.end())
     if quoted is not None:
-        return _quoted_value(name, tie, quoted, quoted_name or flag)
+        pair = quoted_name and text[max(0, start - 2) : start - 1] in ("(", "[") and text[quoted.end() : quoted.end() + 1] in (")", "]")
+        return None if tie["comma"] and not pair else _quoted_value(name, tie, quoted, quoted_name or flag)
     if quoted_name and tie["sign"] and text[tie.end()] in "{[(":
         return _container(text, tie.end())
     return _bare_value(text, name, tie, flag, quoted_name)
@@ -143,7 +146,13 @@ def _rest_of_line(text: str, tie: re.Match[str]) -> Region | None:
         return None
     at = tie.end() + (text[tie.end()] in "\"'`")
     rest = _COOKIES.match(text, at)
-    return rest.span() if rest and ("=" in rest[0] or len(rest[0].split()) == 1) else None
+    if rest is None or rest[0][0] in "{[(":
+        return None
+    return rest.span() if _COOKIE.match(rest[0]) or _alone(rest[0].strip()) else None
+
+
+def _alone(value: str) -> bool:
+    return len(value) >= 12 and any(map(str.isdigit, value)) and value.isascii() and " " not in value
 
 
 def _header(text: str, tie: re.Match[str]) -> Region | None:
@@ -177,8 +186,6 @@ def _quoted_value(name: str, tie: re.Match[str], quoted: re.Match[str], strong: 
     group = next(group for group in "abcdef" if quoted[group] is not None)
     value = quoted[group].strip()
     strong = strong or tie["sign"] in ("=", ":=", "=>", ":")
-    if tie["comma"] and not strong:
-        return None
     least = 1 if _PASSWORDS.search(name) else 4
     if not strong:
         least = 5 if tie["word"] or not _is_word(value) else 99
@@ -223,7 +230,7 @@ def _bare_value(text: str, name: str, tie: re.Match[str], flag: bool, quoted_nam
 def _convinces(name: str, value: str, tie: re.Match[str], flag: bool, quoted_name: bool, code: bool) -> bool:
     password = _PASSWORDS.search(name) is not None
     environment = tie["sign"] == "=" and not tie["blank"] and not tie["gap"] and bool(_ENVIRONMENT.match(name))
-    kinds = any(map(str.isdigit, value)) + any(map(str.isalpha, value)) + (not value.isalnum())
+    kinds = any(map(str.isdigit, value)) + any(map(str.isalpha, value)) + (_SIGN.search(value) is not None)
     if tie["sign"] in ("=", ":", ":=", "=>", "|", "==", "->") or tie["tag"]:
         if environment or quoted_name or flag:
             return len(value) >= (1 if password else 4) and (password or not _NUMERIC.fullmatch(value) or len(value) > 7)
@@ -231,7 +238,10 @@ def _convinces(name: str, value: str, tie: re.Match[str], flag: bool, quoted_nam
             return False
         if password:
             return len(value) >= 3
-        return len(value) >= 6 and kinds >= 2 and not _NUMERIC.fullmatch(value) or len(value) >= 20 and value.isalnum()
+        least = 6 if tie["sign"] == "=" and not tie["blank"] else 8
+        return (len(value) >= least and kinds >= 2 and not _NUMERIC.fullmatch(value)) or (
+            len(value) >= 20 and value.isalnum()
+        )
     if flag:
         return len(value) >= 4 and not value.startswith("-")
     # Tied by a word ("the password is ...") or by a blank only: it must look like nothing else.

@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import re
 
+from tokentrace_core.redaction_figures import (
+    card_numbers,
+    in_three_parts,
+    lower_case_accounts,
+    tax_numbers,
+)
 from tokentrace_core.redaction_rule import Rule
-from tokentrace_core.redaction_scans import Region, accounts, numbers
+from tokentrace_core.redaction_scans import Region, accounts
 
 _NOT_DIGITS = re.compile("[^0-9]+")
 NO_DIGIT_BEFORE = r"(?<![0-9])(?<![0-9][-.])"
@@ -96,6 +102,8 @@ def _card_issued(text: str, start: int, end: int) -> bool:
     if "\n" in text[start:end] and _is_column(text, start, end):
         return False
     digits = digits_of(text[start:end])
+    if end - start >= 2 * len(digits) - 1 and (text[max(0, start - 2) : start] + text[end : end + 2]).strip(" -.").isdigit():
+        return False  # a row of single figures goes on
     issued = any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in _CARD_SCHEMES)
     if not issued or not _luhn(digits):
         return False
@@ -174,7 +182,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
             rf"{NO_DIGIT_BEFORE}(?:[0-9]{{3}}( ?[-_.] ?)[0-9]{{2}}\1[0-9]{{4}}"
             rf"|(?<![0-9] )[0-9]{{3}} [0-9]{{2}} [0-9]{{4}}(?! [0-9])){NO_DIGIT_AFTER}"
         ),
-        within=numbers,
+        within=in_three_parts,
         reach=(0, 2),
         accept=_ssn_exists,
     ),
@@ -182,7 +190,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
         "SSN_LABELLED",
         "[SSN_REDACTED]",
         re.compile(r"(?<![0-9])[0-9](?:[ .\-_/]{0,3}[0-9]){8}(?![0-9])"),
-        within=numbers,
+        within=tax_numbers,
         reach=(0, 2),
         accept=_labelled_ssn,
     ),
@@ -198,7 +206,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
             r"|[0-9]([ .\-_+])[0-9](?:\1[0-9]){11,17}"
             r"|[0-9]{12,19})(?![0-9])"
         ),
-        within=numbers,
+        within=card_numbers,
         reach=(0, 2),
         accept=_card_issued,
     ),
@@ -210,7 +218,7 @@ NUMBER_RULES: tuple[Rule, ...] = (
             r"(?:[0-9][ \-]?){1,18}(?<=[0-9])(?![0-9])"
         ),
         needs=("\n",),
-        within=numbers,
+        within=card_numbers,
         reach=(0, 2),
         accept=_card_issued,
     ),
@@ -226,8 +234,8 @@ NUMBER_RULES: tuple[Rule, ...] = (
         "IBAN_LOWER_CASE",
         "[IBAN_REDACTED]",
         re.compile(r"[a-z]{2}[0-9]{2}(?:[ .\-_]{0,2}[a-z0-9]){11,29}"),
-        within=numbers,
-        reach=(16, 40),
+        within=lower_case_accounts,
+        reach=(0, 48),
         extent=_iban,
     ),
 )

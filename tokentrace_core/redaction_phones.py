@@ -11,50 +11,92 @@ import re
 from functools import cache
 from typing import Any
 
+from tokentrace_core.redaction_figures import (
+    american_numbers,
+    numbers,
+    numbers_from_zero,
+    numbers_with_plus,
+    phone_numbers,
+)
 from tokentrace_core.redaction_numbers import NO_DIGIT_AFTER, NO_DIGIT_BEFORE, digits_of, is_something_else
 from tokentrace_core.redaction_rule import Rule
-from tokentrace_core.redaction_scans import Region, numbers, phone_numbers
+from tokentrace_core.redaction_scans import Region, Sheet
 
-_LABEL = re.compile(
-    r"(?:(?<![A-Za-z])(?:ph|mob|tlf|gsm|sms|tel[eé]?|t[eé]l|m[oó]vil|n[uú]mero|cell?|text(?:ed|ing)?|dial(?:ed)?|ring"
-    r"|rang|reach(?:ed|able)?|call(?:s|ed|ing|er|back)?|contacts?|numbers?|hotline|voicemail|nummer|numer[oa]?"
-    r"|line|handy|whatsapp|signal|viber)"
-    r"|(?:tele)?phone|t[eé]l[eé]fon\w?|telefoon|telefax|fax|mobile?|cellular[ei]?|celular|rufnummer|portable"
-    r"|телефон|тел|电话|手机|電話|携帯|전화|هاتف|फोन)(?![a-z]*[ _-]?(?:id|ref)\b)"
-    r"[^0-9\n\0;]{0,28}\Z",
-    re.IGNORECASE,
+#: Words near a number that make it a phone number, as they begin.
+_WORDS = frozenset(
+    "ph mob tlf gsm sms tel tele tél móvil movil número numero numéro cel cell cells text texted texting dial dialed dialled"
+    " ring rang reach reached reachable call calls called calling caller callback contact contacts number numbers hotline"
+    " voicemail nummer line handy whatsapp signal viber telephone telefon telefono telefone teléfono téléphone telefoon"
+    " telefax fax mobile mobil cellular cellulare celular rufnummer portable тел телефон".split()
 )
+_INSIDE = ("phone", "mobile", "telefon", "rufnummer")
+_SIGNS = ("电话", "手机", "電話", "携帯", "전화", "هاتف", "फोन", "телефон")
+#: Words right before one that make it something else, and those that may stand between.
+_OTHERS = frozenset(
+    "order orders invoice invoices account acct tracking ticket tickets serial part model item product case reference ref"
+    " flight confirmation card version build batch lot issue pr page room id ids file route registration policy contract"
+    " employee customer member student license transaction booking reservation iban bank routing port pid code row chat"
+    " sku doc po pmid isbn commit epoch timestamp unix".split()
+)
+_FILLERS = frozenset("is was of at on the me us my to a an you him her them back or and number numbers no nr num".split())
+_WORD = re.compile(r"[^\W\d_]+")
+_NO_STOP = re.compile(r"[^0-9\n\0;]{0,40}")
 _LABEL_AFTER = re.compile(
     r"[\"' ,]{0,3}[(\[]?(?:cell|mobile?|home|work|office|phone|tel|fax|whatsapp|direct)\b", re.IGNORECASE
-)
-_NUMBER_OF_WHAT = re.compile(
-    r"(?:orders?|invoices?|account|acct|tracking|tickets?|serial|part|model|item|product|case|reference|ref|flight"
-    r"|confirmation|card|version|build|line|batch|lot|issue|pr|page|room|id|file|route|registration|policy|contract"
-    r"|employee|customer|member|student|license|transaction|booking|reservation|iban|bank|routing|port|pid|code)"
-    r"[ _-]?(?:number|no|nr|numbers|line|call)?s?[^a-z0-9]{0,4}(?:is|was|of)?[^a-z0-9]{0,4}\Z",
-    re.IGNORECASE,
 )
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}[-/. ][01]?[0-9][-/. ][0-3]?[0-9](?![0-9])|[0-3]?[0-9][-/.][01]?[0-9][-/.](?:19|20)[0-9]{2}(?![0-9])"
     r"|[0-9]+\.[0-9]+(?![-.0-9])"
 )
+#: American postal codes and employers' numbers.
+_POSTAL = re.compile("[0-9]{5}-[0-9]{4}|[0-9]{2}-[0-9]{7}")
 #: Of where a national number without a `+` may be from. A number is private wherever it is from; these are those
 #: whose way of writing a number (a zero, brackets, groups) makes it a candidate at all.
 _REGIONS = ("GB", "DE", "FR", "IT", "ES", "NL", "BE", "CH", "AT", "AU", "NZ", "JP", "KR", "IN", "ZA", "SE", "PL", "IE")
 _REGIONS_WITHOUT_ZERO = ("BR", "CN", "RU", "MX", "TR", "PT")
 
 
+def _words_before(text: str, start: int) -> list[str]:
+    """The last words in front, down to a digit or the line's beginning."""
+    before = text[max(0, start - 40) : start]
+    tail = _NO_STOP.match(before[::-1])
+    return _WORD.findall(before[len(before) - (tail.end() if tail else 0) :].lower())[-7:]
+
+
+def _is_of_something_else(words: list[str]) -> bool:
+    at = len(words) - 1
+    while at >= 0 and words[at] in _FILLERS:
+        at -= 1
+    return at >= 0 and words[at] in _OTHERS
+
+
+def _is_labelled(words: list[str]) -> bool:
+    told = any(word in _WORDS or any(map(word.__contains__, _INSIDE)) for word in words)
+    return told and not _is_of_something_else(words)
+
+
 def _labelled(text: str, start: int, end: int) -> bool:
-    before = text[max(0, start - 48) : start]
-    label = _LABEL.search(before)
-    if label is None:
-        return _LABEL_AFTER.match(text, end, end + 16) is not None
-    return _NUMBER_OF_WHAT.search(before) is None and _NUMBER_OF_WHAT.search(label[0]) is None
+    words = _words_before(text, start)
+    if _is_labelled(words):
+        return True
+    if words and not words[-1].isascii() and any(sign in words[-1] for sign in _SIGNS):
+        return True
+    return text[end : end + 5].strip(" ([,\"'")[:1].isalpha() and _LABEL_AFTER.match(text, end, end + 16) is not None
+
+
+def labelled_numbers(sheet: Sheet) -> list[Region]:
+    """Numbers in front of or behind which a word for a phone stands."""
+    text = sheet.text
+    return [
+        (start, end)
+        for start, end in sheet.regions(phone_numbers)
+        if _labelled(text, start - (text[start - 1 : start] == "("), start + len(text[start:end].rstrip("-_/.+ ()>\n\r\t")))
+    ]
 
 
 def _told(text: str, start: int, end: int) -> Region | None:
-    """Seven digits or more under a word for a phone: as many groups as one number has."""
-    if _DATE.match(text, start, end) is not None or not _labelled(text, start, end):
+    """Seven digits or more: as many groups as one number has."""
+    if _DATE.match(text, start, end) is not None:
         return None
     return start, _first_number(text, start, end)
 
@@ -88,7 +130,7 @@ def _international(text: str, start: int, end: int) -> bool:
     short = len(digits) < 10 and digits == text[start + 1 : end]
     if digits[0] == "1" and len(digits) != 11:
         return False
-    if glued and _LABEL.search(text, max(0, start - 24), start) is not None:
+    if glued and _is_labelled(_words_before(text, start)):
         return True
     return not (glued or short) or _given_out("+" + digits)
 
@@ -101,11 +143,12 @@ def _with_zeros(text: str, start: int, end: int) -> bool:
 
 def _national(text: str, start: int, end: int) -> bool:
     """Digits in groups that the plan of some country knows."""
-    before = text[max(0, start - 32) : start]
-    if _DATE.search(text, start, end) is not None or _NUMBER_OF_WHAT.search(before) or is_something_else(text, start):
+    if _DATE.search(text, start, end) is not None or is_something_else(text, start):
+        return False
+    if _is_of_something_else(_words_before(text, start)):
         return False
     digits = digits_of(text[start:end])
-    if not 9 <= len(digits) <= 12:
+    if not 9 <= len(digits) <= 12 or _POSTAL.fullmatch(text, start, end) is not None:
         return False
     regions = _REGIONS if digits[0] == "0" else _REGIONS_WITHOUT_ZERO
     return any(_given_out(digits, region) for region in regions)
@@ -145,7 +188,7 @@ PHONE_RULES: tuple[Rule, ...] = (
             r"|[0-9]{3}-[0-9]{7}(?<=[0-9]{3}-[0-9]{3}))"
             rf"[0-9]{{4}}{NO_DIGIT_AFTER}{_EXTENSION}"
         ),
-        within=numbers,
+        within=american_numbers,
         reach=(4, 18),
         accept=_looks_american,
     ),
@@ -153,8 +196,7 @@ PHONE_RULES: tuple[Rule, ...] = (
         "PHONE_INTERNATIONAL",
         "[PHONE_REDACTED]",
         re.compile(rf"\+[ (]{{0,2}}[1-9](?:[ ().\-_/]{{0,3}}[0-9]){{6,14}}(?![0-9]){_EXTENSION}"),
-        needs=("+",),
-        within=numbers,
+        within=numbers_with_plus,
         reach=(4, 18),
         accept=_international,
     ),
@@ -162,8 +204,7 @@ PHONE_RULES: tuple[Rule, ...] = (
         "PHONE_INTERNATIONAL_ZEROS",
         "[PHONE_REDACTED]",
         re.compile(r"(?<![0-9A-Za-z.+\-])00[ (]{0,2}[1-9](?:[ ().\-/]{0,3}[0-9]){7,14}(?![0-9])"),
-        needs=("00",),
-        within=numbers,
+        within=numbers_from_zero,
         reach=(1, 2),
         accept=_with_zeros,
     ),
@@ -171,7 +212,7 @@ PHONE_RULES: tuple[Rule, ...] = (
         "PHONE_LABELLED",
         "[PHONE_REDACTED]",
         re.compile(r"(?<![0-9A-Za-z])\(?[0-9](?:[ ().\-_/+]{0,3}[0-9]){6,16}(?![0-9A-Za-z])"),
-        within=phone_numbers,
+        within=labelled_numbers,
         reach=(1, 2),
         extent=_told,
     ),

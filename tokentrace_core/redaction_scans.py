@@ -18,13 +18,14 @@ Scan: TypeAlias = "Callable[[Sheet], list[Region]]"
 class Sheet:
     """One folded text, its maps and what the scans found in it. In the maps, `characters` have the text's positions."""
 
-    __slots__ = ("_found", "_lower", "raw", "text")
+    __slots__ = ("_found", "_lower", "kinds", "raw", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.raw = text.encode("latin-1", "replace")
         self._lower: bytes | None = None
         self._found: dict[Scan, list[Region]] = {}
+        self.kinds: dict[Region, int] = {}
 
     @property
     def lower(self) -> bytes:
@@ -40,7 +41,7 @@ class Sheet:
         return found
 
 
-def _map(**classes: bytes) -> bytes:
+def classes(**classes: bytes) -> bytes:
     """A translation: each class's characters become its name, all others a blank."""
     table = bytearray(b" " * 256)
     for name, members in classes.items():
@@ -49,60 +50,27 @@ def _map(**classes: bytes) -> bytes:
     return bytes(table)
 
 
-_DIGITS = b"0123456789"
+DIGITS = b"0123456789"
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_SEPARATORS = b" ().+-_/>\n\r\t"
 _LOWER = bytes(range(256)).lower()
-_DIGITS_ALONE = _map(d=_DIGITS)
-_DIGITS_APART = _map(d=_DIGITS, s=_SEPARATORS)
-_TOKEN = _map(t=_DIGITS + _LETTERS + b"_-")
-_BASE64 = _map(b=_DIGITS + _LETTERS + b"+/")
-
-#: The fewest digits of a number with a meaning, and of one that only its label tells (a local phone number).
-_FEWEST, _FEWEST_LABELLED = 9, 7
-_LABELS_OF_SHORT = tuple(
-    map(re.compile, (b"phone", b"tel[.:e]", b"call ", b"mobil", b"cell[ :p]", b"fax", b"reach ", b"dial "))
-)
-
-
-def numbers(sheet: Sheet) -> list[Region]:
-    """Nine digits or more with nothing but separators between them, from the first digit on."""
-    together = sheet.raw.translate(_DIGITS_ALONE, _SEPARATORS)
-    return _with_digits(sheet, _FEWEST) if b"d" * _FEWEST in together else []
-
-
-def phone_numbers(sheet: Sheet) -> list[Region]:
-    """The same, and shorter ones in talk of phones."""
-    if not any(label.search(sheet.lower) for label in _LABELS_OF_SHORT):
-        return sheet.regions(numbers)
-    together = sheet.raw.translate(_DIGITS_ALONE, _SEPARATORS)
-    return _with_digits(sheet, _FEWEST_LABELLED) if b"d" * _FEWEST_LABELLED in together else []
-
-
-def _with_digits(sheet: Sheet, least: int) -> list[Region]:
-    apart = sheet.raw.translate(_DIGITS_APART)
-    return [
-        found.span()
-        for found in _RUN_OF_DIGITS.finditer(apart)
-        if apart.count(b"d", found.start(), found.end()) >= least
-    ]
-
-
-_RUN_OF_DIGITS = re.compile(b"d[ds]{6,}")
-
+_TOKEN = classes(t=DIGITS + _LETTERS + b"_-")
+_BASE64 = classes(b=DIGITS + _LETTERS + b"+/")
 
 def accounts(sheet: Sheet) -> list[Region]:
     """Two capitals and two digits, as a bank account's number begins."""
     return [found.span() for found in _COUNTRY.finditer(sheet.raw.translate(_CAPITALS))]
 
 
-_CAPITALS = _map(c=b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", d=_DIGITS)
+_CAPITALS = classes(c=b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", d=DIGITS)
 _COUNTRY = re.compile(b"ccdd")
 
 
 def curls(sheet: Sheet) -> list[Region]:
     """All of a text in which `curl` or its like is called."""
-    return [(0, len(sheet.text))] if b"curl" in sheet.raw or b"http " in sheet.raw else []
+    return [(0, len(sheet.text))] if _CURL.search(sheet.raw) is not None else []
+
+
+_CURL = re.compile(b"curl")
 
 
 def spelled_ats(sheet: Sheet) -> list[Region]:
@@ -121,16 +89,15 @@ def spaced_ats(sheet: Sheet) -> list[Region]:
     """An `@` with a blank before or behind it."""
     if b"@" not in sheet.raw:
         return []
-    return [found.span() for found in _SPACED_AT.finditer(sheet.raw)]
+    signs = (found.start() for found in _AT.finditer(sheet.raw))
+    return [(max(at - 1, 0), at + 1) for at in signs if b" " in sheet.raw[max(at - 1, 0) : at + 2]]
 
 
-_SPACED_AT = re.compile(rb" ?@ |(?<= )@")
+_AT = re.compile(b"@")
 
 
 def dotted(sheet: Sheet) -> list[Region]:
     """Where four short numbers are parted by dots."""
-    if sheet.raw.count(b".") < 3:
-        return []
     return [(max(0, found.start() - 3), found.end() + 3) for found in _DOTTED.finditer(sheet.raw)]
 
 
@@ -147,17 +114,28 @@ def colons(sheet: Sheet) -> list[Region]:
             shape = shape or sheet.raw.translate(_HEXADECIMAL)
             start = shape.rfind(b" ", 0, found.start()) + 1
             done = _end_of(shape, found.start())
-            regions.append((start, done))
+            if sheet.raw.count(b":", start, done) > 5 or sheet.raw.find(b"::", start, done) >= 0:
+                regions.append((start, done))
     return regions
 
 
 _TWO_COLONS = re.compile(rb":(?::|[0-9A-Fa-f]{1,4}:)")
-_HEXADECIMAL = _map(h=_DIGITS + b"abcdefABCDEF:.")
+_HEXADECIMAL = classes(h=DIGITS + b"abcdefABCDEF:.")
 
 
 def tokens(sheet: Sheet) -> list[Region]:
     """Long words of letters, digits, `_` and `-`: what keys are made of, and ids, and few words of a language."""
     return _runs(sheet.raw.translate(_TOKEN), b"t" * 16)
+
+
+def dotted_tokens(sheet: Sheet) -> list[Region]:
+    """Long words with a dot behind them."""
+    return [region for region in sheet.regions(tokens) if sheet.raw[region[1] : region[1] + 1] == b"."]
+
+
+def bot_tokens(sheet: Sheet) -> list[Region]:
+    """Long words after a number and a colon, as the tokens of Telegram's bots are."""
+    return [(start, end) for start, end in sheet.regions(tokens) if sheet.raw[start - 1 : start + 2] == b":AA"]
 
 
 def base64(sheet: Sheet) -> list[Region]:
@@ -207,7 +185,7 @@ def telling_words(sheet: Sheet) -> list[Region]:
     starts = [found.start() for found in _WITH_K.finditer(lower)]
     for word in _TELLING:
         starts += [found.start() for found in word.finditer(lower)]
-    if not sheet.text.isascii():
+    if not sheet.text.isascii() and any(sign in sheet.text for sign in _FOREIGN_SIGNS):
         return sorted({*_names(sheet, starts), *(found.span() for found in _FOREIGN.finditer(sheet.text))})
     return _names(sheet, starts)
 
@@ -222,8 +200,9 @@ def _names(sheet: Sheet, starts: list[int]) -> list[Region]:
     return sorted(names.items())
 
 
+_FOREIGN_SIGNS = "ñÑьЬłŁöÖ密口パ暗비şŞر"
 _FOREIGN = re.compile(r"(?i:contraseña|пароль|hasło|lösenord|salasana|contrasenya|密码|密碼|口令|パスワード|暗証番号|비밀번호|şifre|كلمة المرور)")
 #: Token, key and cookie at the rarest letter that they share.
 _WITH_K = re.compile(b"k(?:en(?!s)|ey(?![bw])|ie)")
 #: Patterns, because they are twice as quick as `in`.
-_TELLING = tuple(map(re.compile, (b"pass", b"pwd", b"cred", b"secret", b"auth", b"bearer")))
+_TELLING = tuple(map(re.compile, (b"pass", b"pwd", b"cre(?:d|t)", b"auth", b"bearer")))

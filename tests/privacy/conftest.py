@@ -102,3 +102,7 @@ def many_users(db: Path) -> Path:
     """400 runs of 20 users, one of whom is `VICTIM`."""
     big_file.make(db, runs=400, users=20)
     return db
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rotations", type=int, default=6, help="How many changes of keys are killed.")

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from tokentrace_core import __version__
 from tokentrace_core.cli import figures
 from tokentrace_core.errors import StoreError
+from tokentrace_core.store.purge import begun
 from tokentrace_core.store.reader import Reader
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -81,6 +82,8 @@ def check_file(path: Path) -> Iterator[Check]:
     except StoreError as error:
         yield Check("readable", "no", "fail", str(error))
         return
+    if whose := begun(path.expanduser()):
+        yield Check("purge", f"of {whose} was begun and not ended", "fail", "Run: tokentrace purge --yes")
     with reader:
         yield _size(reader.path)
         yield _mode(reader.path)

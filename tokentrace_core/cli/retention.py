@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
 import click
+from rich.text import Text
 
 from tokentrace_core.cli import main
-from tokentrace_core.cli.options import Settings, common_options, pass_settings
+from tokentrace_core.cli.options import F, Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json
 from tokentrace_core.cli.progress import progress
 from tokentrace_core.cli.table import Column, print_table
@@ -30,9 +31,14 @@ def _age(_: click.Context, __: click.Parameter, value: str) -> str | None:
     return None if value == _NEVER else value
 
 
-def _kept(name: str, default: str | None) -> Any:
+def _kept(name: str, default: str | None) -> Callable[[F], F]:
     return click.option(
-        f"--{name}", metavar="AGE", default=default, show_default=True, callback=_age, help=f"How long {name} are kept."
+        f"--{name}",
+        metavar="AGE",
+        default=default,
+        show_default=True,
+        callback=_age,
+        help=f"How long {name} are kept.",
     )
 
 
@@ -44,7 +50,7 @@ def _kept(name: str, default: str | None) -> Any:
 @_kept("aggregates", Retention.aggregates)
 @common_options
 @pass_settings
-def retention(settings: Settings, really: bool, **ages: str | None) -> None:
+def retention(settings: Settings, /, really: bool, **ages: str | None) -> None:
     """What is older than it may be, and with --apply: away with it.
 
     An AGE is 48h, 30d, 8w, 1y or "never". Payloads are what was said; without them every total, loop and shared prefix
@@ -73,8 +79,20 @@ def retention(settings: Settings, really: bool, **ages: str | None) -> None:
 
 def _print(rules: Retention, due: Due, really: bool) -> None:
     screen = console()
-    columns = (Column("class"), Column("kept"), Column("gone" if really else "due", numeric=True), Column("", flexible=True))
+    columns = (
+        Column("class"),
+        Column("kept"),
+        Column("gone" if really else "due", numeric=True),
+        Column("", flexible=True),
+    )
     kept, counts = asdict(rules), asdict(due)
-    print_table(screen, columns, [[name, kept[name] or _NEVER, f"{counts[name]:,}", what] for name, what in _WHAT.items()])
+    print_table(
+        screen,
+        columns,
+        [
+            [Text(cell) for cell in (name, kept[name] or _NEVER, f"{counts[name]:,}", what)]
+            for name, what in _WHAT.items()
+        ],
+    )
     if due and not really:
         screen.print("Nothing was changed. Add --apply to let it go.")

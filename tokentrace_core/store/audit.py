@@ -30,7 +30,7 @@ def note(
     connection: sqlite3.Connection, action: str, *, of: tuple[str, str] | None = None, **detail: Any
 ) -> None:
     """Add a row, in the caller's transaction. `of`: ("user" or "run", its name); `detail`: figures, never names."""
-    subject = f"{of[0]} {Subjects(connection).hash(*of)}" if of else None
+    subject = f"{of[0]} {Subjects.of(connection).hash(*of)}" if of else None
     connection.execute(
         "insert into audit_log (at, actor, action, subject, detail) values (?, ?, ?, ?, ?)",
         [

@@ -44,26 +44,38 @@ class WrongKey(sqlite3.OperationalError):
 
 
 def use_key(path: Path, key: Key | None) -> None:
-    """Open this file with this key from now on; None: with that of the environment, if there is one."""
+    """Open this file with this key from now on; None: with that of the environment, if there is one.
+
+    Raises MissingExtra without `sqlcipher3`.
+    """
     if key is None:
         _keys.pop(_name(path), None)
     else:
+        _cipher()
         _keys[_name(path)] = key
 
 
 def key_of(path: Path) -> str | None:
     """The key for a file, asked anew each time; None: it has none."""
     key = _keys.get(_name(path)) or os.environ.get(KEY_VARIABLE) or None
-    return key() if callable(key) else key
+    if not callable(key):
+        return key
+    try:
+        given = key()
+    except Exception as error:
+        raise WrongKey(f"the key of {path} could not be had: {type(error).__name__}") from error
+    if not given or not isinstance(given, str):
+        raise WrongKey(f"the key of {path} could not be had: what was to give it gave no text")
+    return given
 
 
 def connect(path: Path, *, mode: str = "rwc", key: str | None = None, **options: Any) -> sqlite3.Connection:
     """A connection, ready for use. `mode`: rwc, rw, ro, or "ro&immutable=1"; the rest goes to `sqlite3.connect`.
 
-    Raises `WrongKey` with a sentence for a user, and MissingExtra without `sqlcipher3`.
+    Raises `WrongKey` with a sentence for a user.
     """
     path = Path(path)
-    key = key_of(path) if key is None else key
+    key = key_of(path) if key is None else key  # "": none, whatever the environment says
     uri = f"{path.resolve().as_uri()}?mode={mode}"
     if not key:
         return cast(sqlite3.Connection, sqlite3.connect(uri, uri=True, **options))
@@ -80,6 +92,22 @@ def connect(path: Path, *, mode: str = "rwc", key: str | None = None, **options:
             if salt is None:
                 raise
     return _keyed(path, uri, key, salt, options)
+
+
+def for_new_key(path: Path, **options: Any) -> sqlite3.Connection:
+    """A connection to a file with a key or without one, from which `copy_with_key` can copy to one with a key."""
+    if key_of(path):
+        return connect(path, mode="rw", **options)
+    uri = f"{path.resolve().as_uri()}?mode=rw"
+    return cast(sqlite3.Connection, _cipher().connect(uri, uri=True, **options))
+
+
+def copy_with_key(connection: sqlite3.Connection, to: Path, key: str | None) -> None:
+    """Copy all of an open file into an empty one; None: without a key."""
+    literal = key_pragma(key, os.urandom(_SALT_BYTES)) if key else "''"
+    connection.execute(f"attach ? as copy key {literal}", [str(to)])
+    connection.execute("select sqlcipher_export('copy')").fetchall()
+    connection.execute("detach copy")
 
 
 def looks_encrypted(path: Path) -> bool:
@@ -105,7 +133,10 @@ def key_pragma(key: str, salt: bytes) -> str:
 
 
 def _keyed(path: Path, uri: str, key: str, salt: bytes, options: dict[str, Any]) -> sqlite3.Connection:
-    connection = cast(sqlite3.Connection, _cipher().connect(uri, uri=True, **options))
+    try:
+        connection = cast(sqlite3.Connection, _cipher().connect(uri, uri=True, **options))
+    except MissingExtra as error:
+        raise WrongKey(str(error)) from None
     try:
         connection.execute("pragma cipher_log_level = none")
         connection.execute(f"pragma key = {key_pragma(key, salt)}")

@@ -37,7 +37,7 @@ class Deletions:
             file.forget()
             self._purged.clear()
             [purged] = connection.execute("select exists (select 1 from purged)").fetchone()
-            self._subjects = Subjects(connection) if purged else None
+            self._subjects = Subjects.of(connection) if purged else None
             self._generation = generation
 
     def forget(self) -> None:

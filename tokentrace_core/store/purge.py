@@ -92,7 +92,7 @@ def reapply(path: Path, tell: Tell = lambda _: None) -> Counter[str]:
     """Delete again what was purged after this file, a backup that was put back, had been made. Rows by table."""
     deleted: Counter[str] = Counter()
     with opened(path) as connection:
-        subjects = Subjects(connection)
+        subjects = Subjects.of(connection)
         done = {purged.user_hash: purged.at for purged in Journal(path).done()}
         if not done:
             return deleted
@@ -121,7 +121,7 @@ def _purge(path: Path, user: str, tell: Tell) -> Purged:
     with opened(path) as connection:
         copies = _copies(connection)
         _delete_rows(connection, user, journal, result, tell)
-        done = Done(Subjects(connection).hash("user", user), time.time_ns() // 1_000)
+        done = Done(Subjects.of(connection).hash("user", user), time.time_ns() // 1_000)
         _wipe(connection, path, tell)
     journal.note(done)
     for copy in copies["backup"]:

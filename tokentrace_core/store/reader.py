@@ -272,11 +272,17 @@ def _located(path: str | Path) -> Path:
 def _open(path: Path) -> Database:
     try:
         return _connected(path, "ro")
+    except connection.WrongKey as error:
+        raise StoreError(str(error)) from error
     except sqlite3.OperationalError as error:
         if not any(sign in str(error) for sign in ("unable to open", "readonly")):
             raise StoreError(f"{path} cannot be read: {error}") from error
         return _open_unchanging(path, error)
     except sqlite3.Error as error:
+        if connection.looks_encrypted(path):
+            raise StoreError(
+                f"{path} is encrypted, it seems: set {connection.KEY_VARIABLE} to its key."
+            ) from error
         raise StoreError(f"{path} cannot be read: {error}") from error
 
 

@@ -226,10 +226,10 @@ _WHAT_IS_KEPT = (
         cached_tokens integer not null, output_tokens integer not null, reasoning_tokens integer not null,
         cost_nano_usd integer not null, estimated_nano_usd integer not null, unpriced_calls integer not null,
         unpriced_tokens integer not null, estimated_calls integer not null,
-        cost_usd real generated always as (cost_nano_usd / 1e9) virtual,
         primary key (day, project, environment, framework, task_type, provider, model, status, run_status)
     ) without rowid
     """,
+    "create view expired_costs as select *, cost_nano_usd / 1e9 as cost_usd from daily_costs",
 )
 
 

@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+KEY = "select value from settings where name = 'subject_key'"
 
 
 class Subjects:
-    """The hashes of one file."""
+    """The hashes of one file, by its key."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        [key] = connection.execute("select value from settings where name = 'subject_key'").fetchone()
+    def __init__(self, key: str) -> None:
         self._key = bytes.fromhex(key)
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection) -> Subjects:
+        return cls(connection.execute(KEY).fetchone()[0])
 
     def hash(self, kind: str, name: str) -> str:
         """`kind`: user, run or session."""
         said = f"{kind}\n{name}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(said, key=self._key, digest_size=16).hexdigest()
+
+
+def read_key(query: Callable[[str], Iterator[dict[str, Any]]]) -> str:
+    """The key, for who reads rows as dicts."""
+    return str(next(query(KEY))["value"])

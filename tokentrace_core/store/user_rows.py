@@ -60,7 +60,7 @@ class UserRows:
         """Away with all of it. A run and what is below it go at once, and from then on nothing of it comes back."""
         if self._file.execute("select 1 from sqlite_master where name = 'purged'").fetchone() is None:
             return
-        subjects = Subjects(self._file)
+        subjects = Subjects.of(self._file)
         while rows := self._file.execute(
             "select id, session_id from runs where user_id = :user and started_at <= :until", self._whose
         ).fetchall():  # again, because meanwhile there may be new ones
