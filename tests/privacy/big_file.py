@@ -42,7 +42,7 @@ class Writing:
         self._file = file
         self._users = users
         self._chance = random.Random(seed)
-        self._span = 0
+        self._span = self._depth = 0
         self._system = self._message({"role": "system", "content": f"You are a clerk. {_FILLER * 4}"})
 
     def run(self, number: int, started_at: int, days: float = 0.0) -> None:
@@ -121,7 +121,8 @@ class Writing:
 
     def _prompt(self, parent: str | None, message: str) -> str:
         prompt = content_id((parent or "") + message)
-        self._file.execute(INSERT_PROMPT, [prompt, parent, message, 1])
+        self._depth = self._depth + 1 if parent else 1
+        self._file.execute(INSERT_PROMPT, [prompt, parent, message, self._depth])
         return prompt
 
     def _add(self, table: str, **row: object) -> None:

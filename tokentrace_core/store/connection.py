@@ -165,7 +165,7 @@ def _cipher() -> Any:
     try:
         return importlib.import_module("tokentrace_core.store.cipher")
     except ModuleNotFoundError as error:
-        if error.name != "sqlcipher3":
+        if not (error.name or "").startswith("sqlcipher3"):
             raise
         raise MissingExtra("an encrypted trace file", "sqlcipher3", "encryption") from None
 

@@ -216,6 +216,9 @@ _WHAT_IS_KEPT = (
     " subject text, detail text)",
     "create trigger audit_log_is_never_changed before update on audit_log"
     " begin select raise(abort, 'the audit log is append-only'); end",
+    "create trigger audit_log_is_never_replaced before insert on audit_log"
+    " when exists (select 1 from audit_log where id = new.id)"
+    " begin select raise(abort, 'the audit log is append-only'); end",
     "create trigger audit_log_is_never_cut before delete on audit_log"
     " begin select raise(abort, 'the audit log is append-only'); end",
     # What calls cost whose traces have gone. '' stands for unknown, which a key cannot hold.

@@ -148,13 +148,13 @@ class Sweep:
         """By place in the table, up to where it ends now: what comes later is in use."""
         key = "id" if table == "prompts" else "rowid"
         place: int | str = "" if key == "id" else 0
-        [of] = self._file.execute(f"select count(*) from main.{table}").fetchone()
+        of, last = self._file.execute(f"select count(*), max({key}) from main.{table}").fetchone()
+        page = f"select {key} as k from main.{table} where {key} > ? and {key} <= ? order by {key} limit ?"
         done = 0
         while True:
             self._beat()
-            page = f"select {key} as k from main.{table} where {key} > ? order by {key} limit ?"
             end, count = self._file.execute(
-                f"select max(k), count(*) from ({page})", [place, size]
+                f"select max(k), count(*) from ({page})", [place, last, size]
             ).fetchone()
             if not count:
                 return
