@@ -19,10 +19,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tokentrace_core.redaction_labels import telling_key
 from tokentrace_core.redaction_own import own_rules
 from tokentrace_core.redaction_policy import Field, Policy, Treatment, Treatments
 from tokentrace_core.redaction_rules import DEFAULT_RULES, Rule
+from tokentrace_core.redaction_scans import telling_words
 from tokentrace_core.redaction_search import RuleSearch, Span
+from tokentrace_core.redaction_sheet import Sheet
 from tokentrace_core.redaction_stream import RedactorStream
 from tokentrace_core.redaction_text import MASK, Folded
 from tokentrace_core.redaction_walk import Walk, redacted_document
@@ -72,12 +75,7 @@ class Redactor:
         self._search = RuleSearch(self._rules)
         self._allowed = [re.compile(re.escape(one)) if isinstance(one, str) else one for one in allow]
         self._treatments = Treatments(self, fields or {}, key)
-        known = "|".join(sorted({re.escape(rule.placeholder) for rule in self._rules}))
-        self._opaque = re.compile(
-            rf"{known}{'|' if known else ''}\[SECRET_REDACTED\]|\[REDACTION_FAILED len=[0-9]+\]"
-            r"|\[DROPPED len=[0-9]+\]|\[HASH_[0-9a-f]{32}\]|\0"
-        )
-        self._bracketed = all(rule.placeholder.startswith("[") for rule in self._rules)
+        self._opaque, self._bracketed = _opaque({rule.placeholder for rule in self._rules})
         # Only clean texts are remembered: a memo of secrets would be one more place to leak them.
         self._clean: set[str] = set()
         self.failures = 0
@@ -144,16 +142,7 @@ class Redactor:
 
     def spans(self, text: str) -> list[Span]:
         """What is masked, sorted and apart, with the rank of the rule. Raises what a rule raises."""
-        masked: list[Span] = []
-        if not self._bracketed or "[" in text or MASK in text:
-            masked = [(*found.span(), _BEFORE) for found in self._opaque.finditer(text)]
-        for _ in range(_PASSES):
-            new = self._new_spans(text, masked)
-            if not new:
-                return masked
-            masked = sorted(masked + new)
-        # Only text built for it uncovers a new secret in pass after pass.
-        raise ValueError("redaction does not settle")
+        return self._settled(text)[0]
 
     def render(self, text: str, spans: Iterable[Span], start: int = 0, end: int | None = None) -> str:
         """`text[start:end]` with placeholders for the spans; one that began before is there up to its end."""
@@ -162,7 +151,10 @@ class Redactor:
         for first, last, rank in spans:
             if last <= start or first >= stop:
                 continue
-            pieces += text[at : max(first, at)], text[first:last] if rank == _BEFORE else self._rules[rank].placeholder
+            pieces += (
+                text[at : max(first, at)],
+                text[first:last] if rank == _BEFORE else self._rules[rank].placeholder,
+            )
             at = last
         return "".join((*pieces, text[at:stop]))
 
@@ -192,19 +184,35 @@ class Redactor:
 
     def _redacted(self, text: str, nesting: int) -> str:
         for _ in range(_DOCUMENT_PASSES):
-            spans = self.spans(text)
+            spans, sheet = self._settled(text)
             text = self.render(text, spans) if spans else text
             document = None
-            if nesting < _NESTING and text[:1] in _DOCUMENT_BEGINS:
+            if nesting < _NESTING and text[:1] in _DOCUMENT_BEGINS and _has_telling_name(sheet):
                 document = redacted_document(text, self, nesting)
             if document is None:
                 return text
             text = document
         raise ValueError("redaction does not settle")
 
-    def _new_spans(self, text: str, masked: list[Span]) -> list[Span]:
-        folded = Folded(text, [(start, end) for start, end, _ in masked])
-        found = self._search.find(folded.text)
+    def _settled(self, text: str) -> tuple[list[Span], Sheet]:
+        """The spans, and the text in which nothing more is found."""
+        masked: list[Span] = []
+        if not self._bracketed or "[" in text:
+            masked = [(*found.span(), _BEFORE) for found in self._opaque.finditer(text)]
+        if MASK in text:
+            masked = sorted(masked + [(at, at + 1, _BEFORE) for at, sign in enumerate(text) if sign == MASK])
+        for _ in range(_PASSES):
+            folded = Folded(text, [(start, end) for start, end, _ in masked])
+            sheet = Sheet(folded.text)
+            new = self._new_spans(text, folded, sheet)
+            if not new:
+                return masked, sheet
+            masked = sorted(masked + new)
+        # Only text built for it uncovers a new secret in pass after pass.
+        raise ValueError("redaction does not settle")
+
+    def _new_spans(self, text: str, folded: Folded, sheet: Sheet) -> list[Span]:
+        found = self._search.look(sheet)
         new = [
             (*folded.origin(start + piece.start(), start + piece.end()), rank)
             for start, end, rank in _merged(found)
@@ -219,6 +227,19 @@ class Redactor:
             for start, end, rank in spans
             if not any(first <= start and end <= last for first, last in allowed)
         ]
+
+
+def _opaque(placeholders: set[str]) -> tuple[re.Pattern[str], bool]:
+    """What finds placeholders, and whether all of them begin with a bracket, so that this one letter need be found."""
+    inner = sorted(re.escape(one[1:]) for one in placeholders if one.startswith("["))
+    ours = r"SECRET_REDACTED\]|REDACTION_FAILED len=[0-9]+\]|DROPPED len=[0-9]+\]|HASH_[0-9a-f]{32}\]"
+    pattern = rf"\[(?:{'|'.join([*inner, ours])})"
+    bare = sorted(re.escape(one) for one in placeholders if not one.startswith("["))
+    return re.compile("|".join([*bare, pattern])), not bare
+
+
+def _has_telling_name(sheet: Sheet) -> bool:
+    return any(telling_key(sheet.text[start:end]) for start, end in sheet.regions(telling_words))
 
 
 def _merged(spans: list[Span]) -> list[Span]:

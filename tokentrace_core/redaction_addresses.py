@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from tokentrace_core.redaction_rule import WHOLE, Rule
-from tokentrace_core.redaction_scans import Region, colons, dotted, spaced_ats, spelled_ats
+from tokentrace_core.redaction_scans import at_signs, colons, dotted, spaced_ats, spelled_ats, spelled_dots
+from tokentrace_core.redaction_sheet import Region
 
 # --- e-mail ---
 
@@ -52,9 +53,12 @@ _DOMAIN_END = r"(?:xn--[\w\-]{2,59}|[^\W\d_]{2,24})(?![\w])"
 
 #: What a version is called right before it.
 _VERSION_WORDS = frozenset(
-    "v ver version versions release releases rev revision build firmware section chapter table figure clause appendix"
-    " step oid identifier objectidentifier driver upgrade upgraded downgrade downgraded bump bumped patch since require"
-    " requires".split()
+    re.findall(
+        r"\S+",
+        "v ver version versions release releases rev revision build firmware section chapter table figure clause appendix"
+        " step oid identifier objectidentifier driver upgrade upgraded downgrade downgraded bump bumped patch since require"
+        " requires",
+    )
 )
 _HOSTS = frozenset({"ip", "host", "node", "addr", "server", "from", "at"})
 _PRODUCT = re.compile(r"(?<![/:.\w\-])[A-Z][A-Za-z]{1,30}/\Z")
@@ -151,7 +155,7 @@ ADDRESS_RULES: tuple[Rule, ...] = (
         re.compile(
             rf"@(?:localhost\b|(?:{_LABEL}\.){{1,10}}{_DOMAIN_END}|\[(?:IPv6:)?[0-9A-Fa-f:.]{{3,45}}\])"
         ),
-        needs=("@",),
+        within=at_signs,
         extent=_mailbox,
     ),
     Rule(
@@ -169,7 +173,7 @@ ADDRESS_RULES: tuple[Rule, ...] = (
         "EMAIL_SPELLED_OUT",
         "[EMAIL_REDACTED]",
         re.compile(rf" (?:at|AT) {_LABEL}(?: (?:dot|DOT) {_LABEL}){{1,4}}"),
-        needs=(" dot ", " DOT "),
+        within=spelled_dots,
         extent=_spelled_mailbox,
     ),
     Rule(
@@ -179,7 +183,9 @@ ADDRESS_RULES: tuple[Rule, ...] = (
         within=spaced_ats,
         reach=(0, 160),
         extent=_spelled_mailbox,
-        accept=lambda text, start, end: re.search(r"[.\d_+]", text[start : text.index("@", start)]) is not None,
+        accept=lambda text, start, end: (
+            re.search(r"[.\d_+]", text[start : text.index("@", start)]) is not None
+        ),
     ),
     Rule(
         "IPV4",

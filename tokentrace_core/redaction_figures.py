@@ -10,25 +10,31 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from tokentrace_core.redaction_scans import DIGITS, Region, Sheet, classes
+from tokentrace_core.redaction_sheet import (
+    DIGITS,
+    FEWEST,
+    FIGURE,
+    SEPARATORS,
+    Region,
+    Sheet,
+    classes,
+    scan,
+)
 
-_SEPARATORS = b" ().+-_/>\n\r\t"
-_DIGITS_ALONE = classes(d=DIGITS)
-_DIGITS_APART = classes(d=DIGITS, s=_SEPARATORS)
+_DIGITS_APART = classes(d=DIGITS, s=SEPARATORS)
 _RUN_OF_DIGITS = re.compile(b"d[ds]{6,}")
-#: The fewest digits of a number with a meaning, and of one that only its label tells (a local phone number).
-_FEWEST, _FEWEST_OF_PHONE = 9, 7
 _TALK_OF_PHONES = tuple(
     map(re.compile, (b"phone", b"tel[.:e]", b"call ", b"mobil", b"cell[ :p]", b"fax", b"reach ", b"dial "))
 )
-_TALK_OF_TAXES = tuple(map(re.compile, (b"ssn", b"soc", b"tin", b"tax")))
+_TALK_OF_TAXES = (b"ssn", b"soc", b"tin", b"tax")
 
-ANY, SHORT, SSN, AMERICAN, CARD, DATE = 1, 2, 4, 8, 16, 32
+ANY, SHORT, SSN, AMERICAN, CARD = 1, 2, 4, 8, 16
 _SHAPES = (
     (SSN, re.compile(b"ddds{1,3}dds{1,3}dddd")),
     (AMERICAN, re.compile(b"ddds{1,4}ddds{0,4}dddd")),
-    (DATE, re.compile(b"ddddsddsdds{0,4}\\Z")),
 )
+#: Local numbers, bare or in groups; dates and fractions have others.
+_LOCAL = re.compile(b"(?:d{3}sd{4}|d{4}sd{4}|d{2}sd{2}sd{2}sd{2}|d{3}sd{2}sd{2}|d{7,8})s*")
 _LONGEST_SHAPE = 64
 
 
@@ -36,17 +42,15 @@ _LONGEST_SHAPE = 64
 def _kinds_of(shape: bytes) -> int:
     digits = shape.count(b"d")
     kinds = sum(kind for kind, pattern in _SHAPES if pattern.search(shape))
-    if digits >= _FEWEST:
+    if digits >= FEWEST:
         return kinds | ANY | (CARD if digits >= 12 else 0)
-    return kinds | SHORT if digits >= _FEWEST_OF_PHONE and not kinds & DATE else 0
+    return SHORT if _LOCAL.fullmatch(shape) else 0
 
 
+@scan(FIGURE)
 def figures(sheet: Sheet) -> list[Region]:
     """Runs of seven digits or more with nothing but separators between them, from the first digit on."""
-    together = sheet.raw.translate(_DIGITS_ALONE, _SEPARATORS)
-    if b"d" * _FEWEST_OF_PHONE not in together:
-        return []
-    if b"d" * _FEWEST not in together and not any(talk.search(sheet.lower) for talk in _TALK_OF_PHONES):
+    if b"d" * FEWEST not in sheet.together and not any(talk.search(sheet.lower) for talk in _TALK_OF_PHONES):
         return []
     apart = sheet.raw.translate(_DIGITS_APART)
     kinds, regions = sheet.kinds, []
@@ -65,44 +69,70 @@ def _of_kind(sheet: Sheet, kind: int) -> list[Region]:
     return [region for region in regions if kinds[region] & kind] if regions else []
 
 
+@scan(FIGURE)
 def numbers(sheet: Sheet) -> list[Region]:
     """Nine digits or more."""
     return _of_kind(sheet, ANY)
 
 
+@scan(FIGURE)
 def card_numbers(sheet: Sheet) -> list[Region]:
     """As many digits as a card's number has."""
     return _of_kind(sheet, CARD)
 
 
+@scan(FIGURE)
 def in_three_parts(sheet: Sheet) -> list[Region]:
     """Three digits, two and four."""
     return _of_kind(sheet, SSN)
 
 
+@scan(FIGURE)
 def american_numbers(sheet: Sheet) -> list[Region]:
     """Three digits, three and four."""
     return _of_kind(sheet, AMERICAN)
 
 
+@scan(FIGURE)
 def tax_numbers(sheet: Sheet) -> list[Region]:
     """Numbers in talk of taxes."""
-    found = sheet.regions(numbers)
-    return found if found and any(talk.search(sheet.lower) for talk in _TALK_OF_TAXES) else []
+    regions = []
+    for start, end in sheet.regions(numbers):
+        around = sheet.lower[max(0, start - 48) : end + 24]
+        if any(talk in around for talk in _TALK_OF_TAXES):
+            regions.append((start, end))
+    return regions
 
 
+@scan(FIGURE)
 def numbers_with_plus(sheet: Sheet) -> list[Region]:
     """Numbers with a plus in them or in front."""
     if b"+" not in sheet.raw:
         return []
-    return [region for region in sheet.regions(numbers) if sheet.raw.find(b"+", max(region[0] - 4, 0), region[1]) >= 0]
+    return [
+        region
+        for region in sheet.regions(numbers)
+        if sheet.raw.find(b"+", max(region[0] - 4, 0), region[1]) >= 0
+    ]
 
 
+@scan(FIGURE)
 def numbers_from_zero(sheet: Sheet) -> list[Region]:
     """Numbers that begin with two zeros."""
     return [region for region in sheet.regions(numbers) if sheet.raw.find(b"00", *region) >= 0]
 
 
+@scan(FIGURE)
+def unshaped_numbers(sheet: Sheet) -> list[Region]:
+    """Numbers whose form does not say what they are, and short ones in talk of phones."""
+    return [
+        region
+        for region in sheet.regions(phone_numbers)
+        if not sheet.kinds[region] & (SSN | AMERICAN) and sheet.raw[region[0] - 1 : region[0]] != b"+"
+    ]
+
+
+@scan(FIGURE)
 def phone_numbers(sheet: Sheet) -> list[Region]:
     """Numbers, and shorter ones in talk of phones."""
     if not sheet.regions(figures):
@@ -111,12 +141,23 @@ def phone_numbers(sheet: Sheet) -> list[Region]:
     return _of_kind(sheet, ANY | short)
 
 
+@scan(FIGURE)
 def lower_case_accounts(sheet: Sheet) -> list[Region]:
-    """Two small letters and two digits, in a text that has numbers."""
-    if not sheet.regions(numbers):
-        return []
-    return [found.span() for found in _COUNTRY.finditer(sheet.raw.translate(_SMALL))]
+    """Two small letters and two digits, and after that at most a bank's letters in front of a number."""
+    regions = []
+    for start, _ in sheet.regions(numbers):
+        begin = _BEGIN_OF_ACCOUNT.search(sheet.raw, max(0, start - 14), start)
+        if begin is not None and begin[1] in _COUNTRIES:
+            regions.append(begin.span(1))
+    return regions
 
 
-_SMALL = classes(c=b"abcdefghijklmnopqrstuvwxyz", d=DIGITS)
-_COUNTRY = re.compile(b"ccdd")
+_COUNTRIES = frozenset(
+    re.findall(
+        rb"\S+",
+        b"no be dk fi fk fo gl nl sd mk si at ba ee kz lt lu mn xk ch cr hr li lv bg bh de gb ge ie me rs va ae gi il iq om so"
+        b" tl ad cz es md pk ro sa se sk tn vg ly pt st is tr bi dj fr gr it mc mr sm al az by cy do gt hu lb ni pl sv br eg"
+        b" ps qa ua jo kw mu ye mt sc lc ru",
+    )
+)
+_BEGIN_OF_ACCOUNT = re.compile(rb"([a-z]{2})(?:[0-9]{2}[ \-]?[a-z]{1,6}[ \-]?)?\Z")

@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 
 from tokentrace_core.redaction_rule import WHOLE, Rule
-from tokentrace_core.redaction_scans import Region, Sheet, base64, bot_tokens, curls, dotted_tokens, tildes, tokens, urls
+from tokentrace_core.redaction_scans import (
+    base64,
+    bot_tokens,
+    curls,
+    dotted_tokens,
+    private_keys,
+    tildes,
+    tokens,
+    urls,
+    webhooks,
+)
+from tokentrace_core.redaction_sheet import LONG, Region, Sheet, scan
 
 _NEW_WORD = r"(?<![A-Za-z0-9])"
 # Maker, how its keys begin, what they go on with. In front of a prefix that may end a word stands `_NEW_WORD`.
@@ -29,7 +40,11 @@ _MAKERS: tuple[tuple[str, str, str], ...] = (
     ("DIGITALOCEAN", r"do[opr]_v1_", r"[0-9a-f]{40,}+"),
     ("SHOPIFY", r"shp(?:at|ca|pa|ss)_", r"[0-9A-Fa-f]{20,}+"),
     ("ATLASSIAN", r"AT(?:ATT3|CTT3|BB)", r"[\w\-=]{20,}+"),
-    ("OTHER", rf"{_NEW_WORD}(?:gsk_|xai-|r8_|pplx-|pcsk_|tvly-|nvapi-|lsv2_[ps][tk]_|[ps]k-lf-)", r"[\w\-]{18,}+"),
+    (
+        "OTHER",
+        rf"{_NEW_WORD}(?:gsk_|xai-|r8_|pplx-|pcsk_|tvly-|nvapi-|lsv2_[ps][tk]_|[ps]k-lf-)",
+        r"[\w\-]{18,}+",
+    ),
     ("OTHER", rf"{_NEW_WORD}(?:fw|ntn|secret|sk|sbp|rnd)_", r"[A-Za-z0-9]{24,}+"),
     ("OTHER", r"lin_(?:api|oauth)_|figd_|dckr_(?:pat|oat)_|glsa_|glc_|sntry[su]_", r"[\w\-.+/=]{20,}+"),
     ("OTHER", rf"{_NEW_WORD}(?:hv[sbr]|dp\.(?:pt|st|ct|sa))\.", r"[\w\-]{20,}+"),
@@ -46,6 +61,7 @@ _REACH = 8
 _REST = re.compile(r"[\w\-.~+/=:]{0,4096}")
 
 
+@scan(LONG)
 def keyish(sheet: Sheet) -> list[Region]:
     """Long words in or right in front of which a maker's prefix stands."""
     regions = []
@@ -78,7 +94,12 @@ def _random_secret(text: str, start: int, end: int) -> bool:
         return False
     parts = _PARTS.findall(word)
     upper, lower, digits = (sum(map(kind, word)) for kind in (str.isupper, str.islower, str.isdigit))
-    return min(upper, lower) >= 5 and digits >= 1 and len(parts) >= _MANY_PARTS and max(map(len, parts)) <= _LONGEST_PART
+    return (
+        min(upper, lower) >= 5
+        and digits >= 1
+        and len(parts) >= _MANY_PARTS
+        and max(map(len, parts)) <= _LONGEST_PART
+    )
 
 
 _BEGIN = r"-{3,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{3,5}"
@@ -114,7 +135,7 @@ KEY_RULES: tuple[Rule, ...] = (
         "PRIVATE_KEY",
         "[PRIVATE_KEY_REDACTED]",
         re.compile(_BEGIN),
-        needs=("PRIVATE KEY",),
+        within=private_keys,
         extent=_whole_pem,
         window=_LONGEST_PEM,
     ),
@@ -153,13 +174,15 @@ KEY_RULES: tuple[Rule, ...] = (
     Rule(
         "KEY_SLACK_WEBHOOK",
         "[API_KEY_REDACTED]",
-        re.compile(r"://hooks\.slack\.com/(?:services|workflows|triggers)/(?P<secret>[\w\-/]{16,}+)"),
-        within=urls,
+        re.compile(r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<secret>[\w\-/]{16,}+)"),
+        within=webhooks,
     ),
     Rule(
         "PASSWORD_OF_CURL",
         "[PASSWORD_REDACTED]",
-        re.compile(r"(?<=[\s\"',])(?:-u|--user|--proxy-user|-U|-a)[ =\"',]{1,4}[^\s:\"']{1,64}:(?P<secret>[^\s\"']{2,128})"),
+        re.compile(
+            r"(?<=[\s\"',])(?:-u|--user|--proxy-user|-U|-a)[ =\"',]{1,4}[^\s:\"']{1,64}:(?P<secret>[^\s\"']{2,128})"
+        ),
         within=curls,
         accept=_is_password,
     ),
@@ -167,7 +190,6 @@ KEY_RULES: tuple[Rule, ...] = (
         "URL_PASSWORD",
         "[PASSWORD_REDACTED]",
         re.compile(r"://[^\s/?#@:\"'<>\0]{0,128}:(?P<secret>[^\s/\"'<>\0]{1,256})@(?=[\w\[*{$%.\-<])"),
-        needs=("@",),
         within=urls,
         accept=_is_password,
     ),

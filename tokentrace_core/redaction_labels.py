@@ -11,7 +11,8 @@ import re
 from functools import lru_cache
 
 from tokentrace_core.redaction_rule import WHOLE, Rule
-from tokentrace_core.redaction_scans import Region, telling_words
+from tokentrace_core.redaction_scans import telling_words
+from tokentrace_core.redaction_sheet import Region
 
 SECRET_PLACEHOLDER = "[SECRET_REDACTED]"
 
@@ -77,21 +78,23 @@ _QUOTED = re.compile(
     r"|(?P<q>\\{1,8}[\"'])(?P<f>[^\n\0]{1,8000}?)(?P=q))",
     re.DOTALL,
 )
-_SCHEMES = (
-    r"(?:bearer|basic|token|digest|api-?key|key|negotiate|ntlm|bot|oauth|hawk|aws4-hmac-sha256|sso-key|splunk)"
-)
+_SCHEMES = r"(?:bearer|basic|token|digest|api-?key|key|negotiate|ntlm|bot|oauth|hawk|aws4-hmac-sha256|sso-key|splunk)"
 _CREDENTIALS = re.compile(
     rf"(?:{_SCHEMES}[ +]+)?(?P<secret>(?<=aws4-hmac-sha256 )[^\"'\n\0]{{1,600}}|(?<=digest )[^\n\0]{{1,600}}"
     r"|[^\s\"'`,;<>\0\\)}\]]{1,4096})",
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"[ \t:=+\"'\\]{1,4}(?P<secret>[A-Za-z0-9\-._~+/]{6,4096}+=*)")
-_WORD_AFTER_BEARER = re.compile(r"(?:token|auth|authentication|authorization|scheme|header|of)[ :=\"'`]{1,4}", re.IGNORECASE)
+_WORD_AFTER_BEARER = re.compile(
+    r"(?:token|auth|authentication|authorization|scheme|header|of)[ :=\"'`]{1,4}", re.IGNORECASE
+)
 _COOKIE = re.compile(r"\s{0,3}[\w.\-]{1,64}=[^\s;=(]{3}")
 _COOKIES = re.compile(r"[^\"'`\n\0]{1,4096}")
 _BARE = re.compile(r"[^\s\"'`\0<>|]{1,4096}")
 #: Where a bare value ends although no blank follows: the next parameter of a URL, of a call, of a connection string.
-_NEXT_PARAMETER = re.compile(r"&(?:amp;)?[\w.\-\[\]]+=|[,;](?:$|[\w.\- ]{1,40}[=:]|[\]})\\]|[^\W\d])|\\[nrt\"']|\\\Z|[)}\]]+[.,;:]?\Z|[)}\]],")
+_NEXT_PARAMETER = re.compile(
+    r"&(?:amp;)?[\w.\-\[\]]+=|[,;](?:$|[\w.\- ]{1,40}[=:]|[\]})\\]|[^\W\d])|\\[nrt\"']|\\\Z|[)}\]]+[.,;:]?\Z|[)}\]],"
+)
 _TRAILING = ".,;:!?)]}\\"
 _NO_VALUE = re.compile(
     r"(?:none|null|nil|undefined|true|false|yes|no|str(?:ing)?|int(?:eger)?|bytes|bool(?:ean)?|any|optional|required"
@@ -117,7 +120,7 @@ def _value(text: str, start: int, end: int) -> Region | None:
         return _bearer(text, end)
     if lower in _HALF_KEYS and (words := _TWO_WORDS.search(text, max(0, start - 18), start)):
         name = f"{words[1]}_{name}"
-    elif lower.endswith("keys") or lower.endswith("passwords"):
+    elif lower.endswith(("keys", "passwords")):
         name = name[:-1]
     if telling_key(name) is None and name.isascii():
         return None
@@ -134,7 +137,11 @@ def _value(text: str, start: int, end: int) -> Region | None:
     flag = text.startswith("--", start) or text[max(0, start - 2) : start] == "--"
     quoted = _QUOTED.match(text, tie.end())
     if quoted is not None:
-        pair = quoted_name and text[max(0, start - 2) : start - 1] in ("(", "[") and text[quoted.end() : quoted.end() + 1] in (")", "]")
+        pair = (
+            quoted_name
+            and text[max(0, start - 2) : start - 1] in ("(", "[")
+            and text[quoted.end() : quoted.end() + 1] in (")", "]")
+        )
         return None if tie["comma"] and not pair else _quoted_value(name, tie, quoted, quoted_name or flag)
     if quoted_name and tie["sign"] and text[tie.end()] in "{[(":
         return _container(text, tie.end())
@@ -199,10 +206,13 @@ def _is_word(value: str) -> bool:
     return value.isalpha() and (value.islower() or value.istitle())
 
 
+_BRACKETS = re.compile(r"[\[{(]|[\]})]|\"(?:[^\"\\]|\\.){0,4000}+\"")
+
+
 def _container(text: str, start: int) -> Region | None:
     """A whole list or object, up to its closing bracket."""
     depth = 0
-    for found in re.compile(r"[\[{(]|[\]})]|\"(?:[^\"\\]|\\.){0,4000}+\"").finditer(text, start, start + 8000):
+    for found in _BRACKETS.finditer(text, start, start + 8000):
         if found[0] in "[{(":
             depth += 1
         elif found[0] in "]})":
@@ -224,16 +234,24 @@ def _bare_value(text: str, name: str, tie: re.Match[str], flag: bool, quoted_nam
     if _NO_VALUE.fullmatch(value) or telling_key(value) is not None or "://" in value[:12]:
         return None
     code = _CODE.fullmatch(found[0]) is not None
-    return (found.start(), found.start() + len(value)) if _convinces(name, value, tie, flag, quoted_name, code) else None
+    return (
+        (found.start(), found.start() + len(value))
+        if _convinces(name, value, tie, flag, quoted_name, code)
+        else None
+    )
 
 
 def _convinces(name: str, value: str, tie: re.Match[str], flag: bool, quoted_name: bool, code: bool) -> bool:
     password = _PASSWORDS.search(name) is not None
-    environment = tie["sign"] == "=" and not tie["blank"] and not tie["gap"] and bool(_ENVIRONMENT.match(name))
+    environment = (
+        tie["sign"] == "=" and not tie["blank"] and not tie["gap"] and bool(_ENVIRONMENT.match(name))
+    )
     kinds = any(map(str.isdigit, value)) + any(map(str.isalpha, value)) + (_SIGN.search(value) is not None)
     if tie["sign"] in ("=", ":", ":=", "=>", "|", "==", "->") or tie["tag"]:
         if environment or quoted_name or flag:
-            return len(value) >= (1 if password else 4) and (password or not _NUMERIC.fullmatch(value) or len(value) > 7)
+            return len(value) >= (1 if password else 4) and (
+                password or not _NUMERIC.fullmatch(value) or len(value) > 7
+            )
         if code:
             return False
         if password:
@@ -246,8 +264,12 @@ def _convinces(name: str, value: str, tie: re.Match[str], flag: bool, quoted_nam
         return len(value) >= 4 and not value.startswith("-")
     # Tied by a word ("the password is ...") or by a blank only: it must look like nothing else.
     least = 6 if tie["word"] else 8
-    return len(value) >= least and kinds >= 2 and any(map(str.isdigit, value)) and not _NUMERIC.fullmatch(value) and (
-        password or len(value) >= 12
+    return (
+        len(value) >= least
+        and kinds >= 2
+        and any(map(str.isdigit, value))
+        and not _NUMERIC.fullmatch(value)
+        and (password or len(value) >= 12)
     )
 
 

@@ -16,23 +16,39 @@ from tokentrace_core.redaction_figures import (
     tax_numbers,
 )
 from tokentrace_core.redaction_rule import Rule
-from tokentrace_core.redaction_scans import Region, accounts
+from tokentrace_core.redaction_scans import accounts
+from tokentrace_core.redaction_sheet import Region
 
 _NOT_DIGITS = re.compile("[^0-9]+")
 NO_DIGIT_BEFORE = r"(?<![0-9])(?<![0-9][-.])"
 NO_DIGIT_AFTER = r"(?![0-9])(?![-.][0-9])"
 
-_OTHER_THINGS = re.compile(
-    r"(?<![A-Za-z])(?:orders?|invoices?|inv|sku|parts?|tracking|tickets?|serial|lot|batch|po|isbn|issn|ean|upc|asin"
-    r"|models?|products?|items?|builds?|commit|doi|arxiv|rma|shipment|parcel|article)"
-    r"(?:[ _-]?(?:numbers?|nos?\.?|nr\.?|ids?|codes?|#))?[\"'\\ :=#.(\[_-]{0,5}\Z",
-    re.IGNORECASE,
+#: What a number of a person's shape may be instead, and what may stand between that word and the number.
+_OTHER_THINGS = frozenset(
+    re.findall(
+        r"\S+",
+        "order orders invoice invoices inv sku part parts tracking ticket tickets serial lot batch po isbn issn ean upc asin"
+        " model models product products item items build builds commit doi arxiv rma shipment parcel article",
+    )
 )
+_FILLERS = frozenset(re.findall(r"\S+", "number numbers no nos nr id ids code codes"))
+_WORD = re.compile(r"[^\W\d_]+")
+_NO_STOP = re.compile(r"[^0-9\n\0;]{0,40}")
 
 
-def is_something_else(text: str, start: int) -> bool:
+def words_before(text: str, start: int) -> list[str]:
+    """The last words in front, in lower case, down to a digit, a semicolon or the line's beginning."""
+    before = text[max(0, start - 40) : start]
+    tail = _NO_STOP.match(before[::-1])
+    return _WORD.findall(before[len(before) - (tail.end() if tail else 0) :].lower())[-7:]
+
+
+def is_something_else(words: list[str]) -> bool:
     """Whether the words right before say that this is no number of a person."""
-    return _OTHER_THINGS.search(text, max(0, start - 32), start) is not None
+    at = len(words) - 1
+    while at > 0 and words[at] in _FILLERS:
+        at -= 1
+    return at >= 0 and words[at] in _OTHER_THINGS
 
 
 def digits_of(text: str) -> str:
@@ -62,33 +78,33 @@ def _ssn_exists(text: str, start: int, end: int) -> bool:
     area, group, serial = digits[:3], digits[3:5], digits[5:]
     issued = area not in ("000", "666") and group != "00" and serial != "0000"
     if issued and (area[0] != "9" or group >= "50"):
-        return not is_something_else(text, start)
+        return not is_something_else(words_before(text, start))
     return _labelled_ssn(text, start, end)
 
 
 # --- cards ---
 
 # First digits and lengths that card schemes issue. Epoch times in any unit begin with 1 and belong to none.
-_CARD_SCHEMES = (
-    (re.compile(r"4"), (13, 16, 19)),
-    (re.compile(r"5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)"), (16,)),
-    (re.compile(r"3[47]"), (15,)),
-    (re.compile(r"6(?:011|5|4[4-9])"), (16, 19)),
-    (re.compile(r"3(?:0|6|8|9)"), (14, 16)),
-    (re.compile(r"35(?:2[89]|[3-8])|2131|1800"), (15, 16, 17, 18, 19)),
-    (re.compile(r"62"), (16, 17, 18, 19)),
-    (re.compile(r"5[06-8]|6[037]"), (12, 16, 17, 18, 19)),
-    (re.compile(r"220[0-4]|9792|8[12]"), (16, 17, 18, 19)),
-)
-_LUHN_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_CARD_SCHEMES = {
+    12: re.compile(r"5[06-8]|6[037]"),
+    13: re.compile(r"4"),
+    14: re.compile(r"3[0689]"),
+    15: re.compile(r"3[47]|2131|1800"),
+    16: re.compile(
+        r"4|5[0-8]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720|20[0-4])|3[05689]|6(?:011|5|4[4-9]|2|[037])|8[12]|9792"
+    ),
+    17: re.compile(r"5[06-8]|6[0237]|8[12]|35(?:2[89]|[3-8])"),
+    18: re.compile(r"5[06-8]|6[0237]|8[12]|35(?:2[89]|[3-8])"),
+    19: re.compile(r"4|5[06-8]|6[02-7]|8[12]|35(?:2[89]|[3-8])"),
+}
+_LUHN_DOUBLED = str.maketrans("0123456789", "0246813579")
 _HEX = "0123456789abcdefABCDEF"
 _HASH_LENGTH = 24
 _UNIT_BEFORE = re.compile(r"[0-9]\.\Z")
 
 
 def _luhn(digits: str) -> bool:
-    figures = [int(digit) for digit in reversed(digits)]
-    return (sum(figures[::2]) + sum(_LUHN_DOUBLED[figure] for figure in figures[1::2])) % 10 == 0
+    return (sum(map(int, digits[-1::-2])) + sum(map(int, digits[-2::-2].translate(_LUHN_DOUBLED)))) % 10 == 0
 
 
 def _inside_hash(text: str, start: int, end: int) -> bool:
@@ -102,10 +118,13 @@ def _card_issued(text: str, start: int, end: int) -> bool:
     if "\n" in text[start:end] and _is_column(text, start, end):
         return False
     digits = digits_of(text[start:end])
-    if end - start >= 2 * len(digits) - 1 and (text[max(0, start - 2) : start] + text[end : end + 2]).strip(" -.").isdigit():
+    if (
+        end - start >= 2 * len(digits) - 1
+        and (text[max(0, start - 2) : start] + text[end : end + 2]).strip(" -.").isdigit()
+    ):
         return False  # a row of single figures goes on
-    issued = any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in _CARD_SCHEMES)
-    if not issued or not _luhn(digits):
+    scheme = _CARD_SCHEMES.get(len(digits))
+    if scheme is None or scheme.match(digits) is None or not _luhn(digits):
         return False
     # The digits after a decimal point, as of a probability.
     fraction = _UNIT_BEFORE.search(text, max(0, start - 2), start) is not None
@@ -146,7 +165,9 @@ def _iban(text: str, start: int, end: int) -> Region | None:
 
 def _checks_out(iban: str) -> bool:
     rearranged = iban[4:] + iban[:4]
-    return rearranged.isalnum() and int("".join(str(int(character, 36)) for character in rearranged)) % 97 == 1
+    return (
+        rearranged.isalnum() and int("".join(str(int(character, 36)) for character in rearranged)) % 97 == 1
+    )
 
 
 def _runs_on(text: str, start: int, end: int) -> bool:

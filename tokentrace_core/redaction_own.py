@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tokentrace_core.redaction_rule import WHOLE, Rule
-from tokentrace_core.redaction_scans import Region, Sheet
 from tokentrace_core.redaction_search import TooSlow
+from tokentrace_core.redaction_sheet import Region, Sheet, scan
 from tokentrace_core.shield import warn_once
 
 #: How long a find of an own pattern may be, context included, if the text is longer than twice that.
@@ -62,6 +62,7 @@ def _bounded(rule: Rule) -> list[Rule]:
     return [short, Rule(rule.name, rule.placeholder, WHOLE, within=_long, extent=_give_up)]
 
 
+@scan()
 def windows(sheet: Sheet) -> list[Region]:
     """All of the text, in overlapping pieces."""
     length = len(sheet.text)
@@ -70,10 +71,12 @@ def windows(sheet: Sheet) -> list[Region]:
     return [(start, min(start + 2 * LONGEST, length)) for start in range(0, length - LONGEST, LONGEST)]
 
 
+@scan()
 def _short(sheet: Sheet) -> list[Region]:
     return [(0, len(sheet.text))] if len(sheet.text) <= _HARMLESS else []
 
 
+@scan()
 def _long(sheet: Sheet) -> list[Region]:
     return [(0, len(sheet.text))] if len(sheet.text) > _HARMLESS else []
 

@@ -16,31 +16,45 @@ from tokentrace_core.redaction_figures import (
     numbers,
     numbers_from_zero,
     numbers_with_plus,
-    phone_numbers,
+    unshaped_numbers,
 )
-from tokentrace_core.redaction_numbers import NO_DIGIT_AFTER, NO_DIGIT_BEFORE, digits_of, is_something_else
+from tokentrace_core.redaction_numbers import (
+    NO_DIGIT_AFTER,
+    NO_DIGIT_BEFORE,
+    digits_of,
+    is_something_else,
+    words_before,
+)
 from tokentrace_core.redaction_rule import Rule
-from tokentrace_core.redaction_scans import Region, Sheet
+from tokentrace_core.redaction_sheet import FIGURE, Region, Sheet, scan
 
 #: Words near a number that make it a phone number, as they begin.
 _WORDS = frozenset(
-    "ph mob tlf gsm sms tel tele tél móvil movil número numero numéro cel cell cells text texted texting dial dialed dialled"
-    " ring rang reach reached reachable call calls called calling caller callback contact contacts number numbers hotline"
-    " voicemail nummer line handy whatsapp signal viber telephone telefon telefono telefone teléfono téléphone telefoon"
-    " telefax fax mobile mobil cellular cellulare celular rufnummer portable тел телефон".split()
+    re.findall(
+        r"\S+",
+        "ph mob tlf gsm sms tel tele tél móvil movil número numero numéro cel cell cells text texted texting dial dialed dialled"
+        " ring rang reach reached reachable call calls called calling caller callback contact contacts number numbers hotline"
+        " voicemail nummer line handy whatsapp signal viber telephone telefon telefono telefone teléfono téléphone telefoon"
+        " telefax fax mobile mobil cellular cellulare celular rufnummer portable тел телефон",
+    )
 )
-_INSIDE = ("phone", "mobile", "telefon", "rufnummer")
+_INSIDE = re.compile("phone|mobile|telefon|rufnummer")
 _SIGNS = ("电话", "手机", "電話", "携帯", "전화", "هاتف", "फोन", "телефон")
 #: Words right before one that make it something else, and those that may stand between.
 _OTHERS = frozenset(
-    "order orders invoice invoices account acct tracking ticket tickets serial part model item product case reference ref"
-    " flight confirmation card version build batch lot issue pr page room id ids file route registration policy contract"
-    " employee customer member student license transaction booking reservation iban bank routing port pid code row chat"
-    " sku doc po pmid isbn commit epoch timestamp unix".split()
+    re.findall(
+        r"\S+",
+        "order orders invoice invoices account acct tracking ticket tickets serial part model item product case reference ref"
+        " flight confirmation card version build batch lot issue pr page room id ids file route registration policy contract"
+        " employee customer member student license transaction booking reservation iban bank routing port pid code row chat"
+        " sku doc po pmid isbn commit epoch timestamp unix",
+    )
 )
-_FILLERS = frozenset("is was of at on the me us my to a an you him her them back or and number numbers no nr num".split())
-_WORD = re.compile(r"[^\W\d_]+")
-_NO_STOP = re.compile(r"[^0-9\n\0;]{0,40}")
+_FILLERS = frozenset(
+    re.findall(
+        r"\S+", "is was of at on the me us my to a an you him her them back or and number numbers no nr num"
+    )
+)
 _LABEL_AFTER = re.compile(
     r"[\"' ,]{0,3}[(\[]?(?:cell|mobile?|home|work|office|phone|tel|fax|whatsapp|direct)\b", re.IGNORECASE
 )
@@ -52,15 +66,8 @@ _DATE = re.compile(
 _POSTAL = re.compile("[0-9]{5}-[0-9]{4}|[0-9]{2}-[0-9]{7}")
 #: Of where a national number without a `+` may be from. A number is private wherever it is from; these are those
 #: whose way of writing a number (a zero, brackets, groups) makes it a candidate at all.
-_REGIONS = ("GB", "DE", "FR", "IT", "ES", "NL", "BE", "CH", "AT", "AU", "NZ", "JP", "KR", "IN", "ZA", "SE", "PL", "IE")
+_REGIONS = tuple(re.findall("..", "GBDEFRITESNLBECHATAUNZJPKRINZASEPLIE"))
 _REGIONS_WITHOUT_ZERO = ("BR", "CN", "RU", "MX", "TR", "PT")
-
-
-def _words_before(text: str, start: int) -> list[str]:
-    """The last words in front, down to a digit or the line's beginning."""
-    before = text[max(0, start - 40) : start]
-    tail = _NO_STOP.match(before[::-1])
-    return _WORD.findall(before[len(before) - (tail.end() if tail else 0) :].lower())[-7:]
 
 
 def _is_of_something_else(words: list[str]) -> bool:
@@ -71,26 +78,35 @@ def _is_of_something_else(words: list[str]) -> bool:
 
 
 def _is_labelled(words: list[str]) -> bool:
-    told = any(word in _WORDS or any(map(word.__contains__, _INSIDE)) for word in words)
-    return told and not _is_of_something_else(words)
+    if _WORDS.isdisjoint(words) and not any(_INSIDE.search(word) for word in words if len(word) > 6):
+        return False
+    return not _is_of_something_else(words)
 
 
 def _labelled(text: str, start: int, end: int) -> bool:
-    words = _words_before(text, start)
+    words = words_before(text, start)
     if _is_labelled(words):
         return True
     if words and not words[-1].isascii() and any(sign in words[-1] for sign in _SIGNS):
         return True
-    return text[end : end + 5].strip(" ([,\"'")[:1].isalpha() and _LABEL_AFTER.match(text, end, end + 16) is not None
+    return (
+        text[end : end + 5].strip(" ([,\"'")[:1].isalpha()
+        and _LABEL_AFTER.match(text, end, end + 16) is not None
+    )
 
 
+@scan(FIGURE)
 def labelled_numbers(sheet: Sheet) -> list[Region]:
     """Numbers in front of or behind which a word for a phone stands."""
     text = sheet.text
     return [
         (start, end)
-        for start, end in sheet.regions(phone_numbers)
-        if _labelled(text, start - (text[start - 1 : start] == "("), start + len(text[start:end].rstrip("-_/.+ ()>\n\r\t")))
+        for start, end in sheet.regions(unshaped_numbers)
+        if _labelled(
+            text,
+            start - (text[start - 1 : start] == "("),
+            start + len(text[start:end].rstrip("-_/.+ ()>\n\r\t")),
+        )
     ]
 
 
@@ -117,7 +133,7 @@ _GROUP = re.compile("[0-9]+")
 
 
 def _looks_american(text: str, start: int, end: int) -> bool:
-    return not is_something_else(text, start)
+    return not is_something_else(words_before(text, start))
 
 
 def _international(text: str, start: int, end: int) -> bool:
@@ -126,11 +142,11 @@ def _international(text: str, start: int, end: int) -> bool:
     if not 7 <= len(digits) <= 15 or _DATE.match(text, start + 1, end) is not None:
         return False
     before = text[start - 1 : start]
-    glued = before.isascii() and before.isalnum() or before in (")", "]")
+    glued = (before.isascii() and before.isalnum()) or before in (")", "]")
     short = len(digits) < 10 and digits == text[start + 1 : end]
     if digits[0] == "1" and len(digits) != 11:
         return False
-    if glued and _is_labelled(_words_before(text, start)):
+    if glued and _is_labelled(words_before(text, start)):
         return True
     return not (glued or short) or _given_out("+" + digits)
 
@@ -143,9 +159,8 @@ def _with_zeros(text: str, start: int, end: int) -> bool:
 
 def _national(text: str, start: int, end: int) -> bool:
     """Digits in groups that the plan of some country knows."""
-    if _DATE.search(text, start, end) is not None or is_something_else(text, start):
-        return False
-    if _is_of_something_else(_words_before(text, start)):
+    words = words_before(text, start)
+    if _DATE.search(text, start, end) is not None or is_something_else(words) or _is_of_something_else(words):
         return False
     digits = digits_of(text[start:end])
     if not 9 <= len(digits) <= 12 or _POSTAL.fullmatch(text, start, end) is not None:

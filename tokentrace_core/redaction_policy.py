@@ -23,7 +23,17 @@ from typing import Any, Literal, Protocol, get_args
 from tokentrace_core.shield import warn_once
 
 Field = Literal[
-    "input", "output", "messages", "reasoning", "arguments", "result", "error", "tools", "tags", "metadata", "user_id"
+    "input",
+    "output",
+    "messages",
+    "reasoning",
+    "arguments",
+    "result",
+    "error",
+    "tools",
+    "tags",
+    "metadata",
+    "user_id",
 ]
 Treatment = Literal["redact", "store", "hash", "drop"]
 
@@ -62,7 +72,9 @@ class Replaced:
     def redact_value(self, value: Any) -> Any:
         try:
             if isinstance(value, dict) and isinstance(value.get("role"), str):
-                return {name: item if name in _SHAPE else self._replaced(item) for name, item in value.items()}
+                return {
+                    name: item if name in _SHAPE else self._replaced(item) for name, item in value.items()
+                }
             if isinstance(value, list):
                 return [self._replaced(item) for item in value]
             return self._replaced(value)
@@ -72,7 +84,9 @@ class Replaced:
     def _replaced(self, value: Any) -> Any:
         if value is None or value == [] or value == {}:
             return value
-        return self.redact(value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=repr))
+        return self.redact(
+            value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=repr)
+        )
 
 
 class Treatments:

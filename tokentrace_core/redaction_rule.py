@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tokentrace_core.redaction_scans import Region, Scan
+from tokentrace_core.redaction_sheet import Region, Scan
 
 
 class Rule(msgspec.Struct, frozen=True):

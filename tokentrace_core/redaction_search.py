@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from tokentrace_core.redaction_rule import WHOLE, Rule
-from tokentrace_core.redaction_scans import Region, Scan, Sheet
+from tokentrace_core.redaction_scans import everywhere
+from tokentrace_core.redaction_sheet import Region, Scan, Sheet
 
 Span: TypeAlias = tuple[int, int, int]
 """Start, end and the rank of the rule that found it: where finds overlap, the lowest rank names the secret."""
@@ -28,44 +29,66 @@ class RuleSearch:
     """All rules as one search. Raises what a rule raises, and `TooSlow`."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._scoped: dict[Scan | None, list[tuple[int, Rule]]] = {}
+        self._scoped: dict[Scan, list[tuple[int, Rule, int | str]]] = {}
         for rank, rule in enumerate(rules):
-            self._scoped.setdefault(rule.within, []).append((rank, rule))
+            group = "secret" if "secret" in rule.pattern.groupindex else 0
+            self._scoped.setdefault(rule.within or everywhere, []).append((rank, rule, group))
+        #: What is to be tried on a text, by its signs.
+        self._plans: dict[int, list[tuple[Scan, list[tuple[int, Rule, int | str]]]]] = {}
 
     def find(self, text: str) -> list[Span]:
-        sheet = Sheet(text)
+        return self.look(Sheet(text))
+
+    def look(self, sheet: Sheet) -> list[Span]:
+        text = sheet.text
         spans: list[Span] = []
-        deadline = time.monotonic() + _PATIENCE_S + len(text) * _PATIENCE_PER_CHARACTER_S
-        for scan, rules in self._scoped.items():
-            regions = [(0, len(text))] if scan is None else sheet.regions(scan)
-            if regions:
-                for rank, rule in rules:
-                    if not rule.needs or any(map(text.__contains__, rule.needs)):
-                        found = _search(rule, text, regions, deadline)
-                        if found:
-                            spans += [(start, end, rank) for start, end in found]
+        deadline = 0.0
+        for scan, rules in self._plan(sheet.signs):
+            regions = sheet.regions(scan)
+            if not regions:
+                continue
+            deadline = deadline or time.monotonic() + _PATIENCE_S + len(text) * _PATIENCE_PER_CHARACTER_S
+            for rank, rule, group in rules:
+                if not rule.needs or any(map(text.__contains__, rule.needs)):
+                    _search(rule, rank, group, text, regions, deadline, spans)
         return spans
 
+    def _plan(self, signs: int) -> list[tuple[Scan, list[tuple[int, Rule, int | str]]]]:
+        plan = self._plans.get(signs)
+        if plan is None:
+            plan = [(scan, rules) for scan, rules in self._scoped.items() if not scan.signs & ~signs]
+            self._plans[signs] = plan
+        return plan
 
-def _search(rule: Rule, text: str, regions: list[Region], deadline: float) -> list[Region]:
-    """The rule's finds. After a refused match the search goes on one character later, not behind it: a number may
+
+def _search(
+    rule: Rule,
+    rank: int,
+    group: int | str,
+    text: str,
+    regions: list[Region],
+    deadline: float,
+    spans: list[Span],
+) -> None:
+    """Adds the rule's finds. After a refused match the search goes on one character later, not behind it: a number may
     begin inside a look-alike."""
     left, right = rule.reach
     search, extent, accept = rule.pattern.search, rule.extent, rule.accept
-    group = "secret" if "secret" in rule.pattern.groupindex else 0
     once = rule.pattern is WHOLE
-    found: list[Region] = []
-    done = 0
+    done, length = 0, len(text)
     for begin, stop in regions:
-        start, end = max(done, begin - left), min(stop + right, len(text))
+        start, end = begin - left, stop + right
+        if start < done:
+            start = done
+        if end > length:
+            end = length
         while start < end and (match := search(text, start, end)) is not None:
             span: Region | None = match.span(group)
             if extent is not None:
                 span = extent(text, *match.span(group))
             start = end if once else match.start() + 1
             if span is not None and span[0] < span[1] and (accept is None or accept(text, *span)):
-                found.append(span)
+                spans.append((*span, rank))
                 done = start = max(start, match.end(), span[1])
-            if time.monotonic() > deadline:
-                raise TooSlow(rule.name)
-    return found
+        if time.monotonic() > deadline:
+            raise TooSlow(rule.name)

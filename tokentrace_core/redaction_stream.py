@@ -68,7 +68,9 @@ class RedactorStream:
             cut, ready = len(held), self._redactor.failed(len(held) - gone)
         if cut <= gone:
             # Looked at less and less often, so that one long find costs no more than its length.
-            self._next_look = (len(held) - gone) * 2 if len(held) - gone > _HOLD else self._next_look + self._window
+            self._next_look = (
+                (len(held) - gone) * 2 if len(held) - gone > _HOLD else self._next_look + self._window
+            )
             return ""
         self._next_look = 2 * self._window
         keep = max(0, cut - self._window)

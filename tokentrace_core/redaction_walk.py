@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from tokentrace_core.redaction_labels import telling_key
-from tokentrace_core.redaction_scans import Sheet, telling_words
 
 _DEPTH = 128
 _LONGEST_DOCUMENT = 1_000_000
@@ -26,7 +25,9 @@ _PRINTABLE = frozenset(
 )
 #: Where a name and its value are two entries, as in lists of headers and of environment variables.
 _NAMES, _VALUES = ("name", "key", "header", "field", "variable", "env"), ("value", "val", "content")
-_PAIRS = re.compile(r"(?:proxy-?)?authorization|(?:set-?)?cookie|x-[\w-]+|.*(?:password|api[-_]?key|secret)", re.IGNORECASE)
+_PAIRS = re.compile(
+    r"(?:proxy-?)?authorization|(?:set-?)?cookie|x-[\w-]+|.*(?:password|api[-_]?key|secret)", re.IGNORECASE
+)
 
 
 class TextRedactor(Protocol):
@@ -154,9 +155,6 @@ def _free_key(taken: dict[Any, Any], key: Any) -> Any:
 def redacted_document(text: str, redactor: TextRedactor, nesting: int = 0) -> str | None:
     """The text, if it is a JSON document in which a name gives away what the text did not; else None."""
     if text.lstrip()[:1] not in ("{", "[") or len(text) > _LONGEST_DOCUMENT:
-        return None
-    sheet = Sheet(text)
-    if not any(telling_key(text[start:end]) for start, end in sheet.regions(telling_words)):
         return None
     try:
         document = json.loads(text)

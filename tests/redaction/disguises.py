@@ -60,7 +60,13 @@ def other_blank(value: str, r: Random) -> str:
 
 def _separated(sign: str) -> Callable[[str, Random], str]:
     def separated(value: str, r: Random) -> str:
-        plain = value.replace("(", "").replace(") ", "-").replace(")", "-").partition(" x")[0].partition(" ext")[0]
+        plain = (
+            value.replace("(", "")
+            .replace(") ", "-")
+            .replace(")", "-")
+            .partition(" x")[0]
+            .partition(" ext")[0]
+        )
         for old in " -.":
             plain = plain.replace(old, "\0")
         return plain.strip("\0").replace("\0", sign)
@@ -95,7 +101,9 @@ def one_by_one(value: str, r: Random) -> str:
 
 
 def spelled(value: str, r: Random) -> str:
-    at, dot = r.choice([("[at]", "[dot]"), (" (at) ", " (dot) "), (" at ", " dot "), ("{at}", "."), (" [AT] ", ".")])
+    at, dot = r.choice(
+        [("[at]", "[dot]"), (" (at) ", " (dot) "), (" at ", " dot "), ("{at}", "."), (" [AT] ", ".")]
+    )
     name, host = value.split("@")
     return f"{name}{at}{host.replace('.', dot)}"
 

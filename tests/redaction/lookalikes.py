@@ -15,9 +15,18 @@ _HEX = "0123456789abcdef"
 def _time(r: Random) -> str:
     day = f"{r.randint(2019, 2027)}-{r.randint(1, 12):02}-{r.randint(1, 28):02}"
     clock = f"{r.randint(0, 23):02}:{r.randint(0, 59):02}:{r.randint(0, 59):02}"
-    return r.choice([f"{day}T{clock}Z", f"{day} {clock}", f"{day}T{clock}.{digits(r, 6)}+00:00", f"{day}T{clock}.{digits(r, 9)}Z",
-                     f"{day.replace('-', '')}T{clock.replace(':', '')}Z", f"{day.replace('-', '')}{clock.replace(':', '')}",
-                     f"{r.randint(1, 28):02}/{r.randint(1, 12):02}/2026 {clock}", f"{r.randint(1, 28):02}.{r.randint(1, 12):02}.2026"])
+    return r.choice(
+        [
+            f"{day}T{clock}Z",
+            f"{day} {clock}",
+            f"{day}T{clock}.{digits(r, 6)}+00:00",
+            f"{day}T{clock}.{digits(r, 9)}Z",
+            f"{day.replace('-', '')}T{clock.replace(':', '')}Z",
+            f"{day.replace('-', '')}{clock.replace(':', '')}",
+            f"{r.randint(1, 28):02}/{r.randint(1, 12):02}/2026 {clock}",
+            f"{r.randint(1, 28):02}.{r.randint(1, 12):02}.2026",
+        ]
+    )
 
 
 def _epoch(r: Random) -> str:
@@ -30,22 +39,56 @@ def _epoch_float(r: Random) -> str:
 
 def _version(r: Random) -> str:
     parts = ".".join(str(r.randint(0, 40)) for _ in range(4))
-    return r.choice([f"v{parts}", f"version {parts}", f"package=={parts}", f"Chrome/{r.randint(80, 140)}.0.0.0 Safari/537.36",
-                     f"release {parts}", f"libfoo-{parts}.tar.gz", f"upgraded from version {parts} to version {parts}",
-                     f"Chrome/{r.randint(80, 140)}.0.{r.randint(1000, 9999)}.{r.randint(10, 200)}", f"{parts}-rc1", f"build {parts}",
-                     f"Section {parts}", f"{parts}.{r.randint(1, 9)}", f"driver version: {parts}"])
+    return r.choice(
+        [
+            f"v{parts}",
+            f"version {parts}",
+            f"package=={parts}",
+            f"Chrome/{r.randint(80, 140)}.0.0.0 Safari/537.36",
+            f"release {parts}",
+            f"libfoo-{parts}.tar.gz",
+            f"upgraded from version {parts} to version {parts}",
+            f"Chrome/{r.randint(80, 140)}.0.{r.randint(1000, 9999)}.{r.randint(10, 200)}",
+            f"{parts}-rc1",
+            f"build {parts}",
+            f"Section {parts}",
+            f"{parts}.{r.randint(1, 9)}",
+            f"driver version: {parts}",
+        ]
+    )
 
 
 def _order(r: Random) -> str:
-    return r.choice([f"ORD-{digits(r, 8)}", f"order {digits(r, 10)}", f"#{digits(r, 9)}", f"INV-2026-{digits(r, 6)}",
-                     f"order id {digits(r, 12)}", f"SKU {digits(r, 5)}-{digits(r, 3)}", f"order-{digits(r, 3)}-{digits(r, 7)}-{digits(r, 7)}",
-                     f"tracking 1Z{digits(r, 3)}AA1{digits(r, 10)}", f"PO {digits(r, 10)}", f"ticket #{digits(r, 7)}",
-                     f"invoice {digits(r, 8)}/{digits(r, 2)}", f"order #{digits(r, 3)}-{digits(r, 2)}-{digits(r, 4)}"])
+    return r.choice(
+        [
+            f"ORD-{digits(r, 8)}",
+            f"order {digits(r, 10)}",
+            f"#{digits(r, 9)}",
+            f"INV-2026-{digits(r, 6)}",
+            f"order id {digits(r, 12)}",
+            f"SKU {digits(r, 5)}-{digits(r, 3)}",
+            f"order-{digits(r, 3)}-{digits(r, 7)}-{digits(r, 7)}",
+            f"tracking 1Z{digits(r, 3)}AA1{digits(r, 10)}",
+            f"PO {digits(r, 10)}",
+            f"ticket #{digits(r, 7)}",
+            f"invoice {digits(r, 8)}/{digits(r, 2)}",
+            f"order #{digits(r, 3)}-{digits(r, 2)}-{digits(r, 4)}",
+        ]
+    )
 
 
 def _float(r: Random) -> str:
-    return r.choice([repr(r.random()), repr(r.uniform(-1e6, 1e6)), f"{r.random() * 1e-7!r}", f"{r.randint(1, 9)}.{digits(r, 17)}",
-                     f"[{r.random()}, {-r.random()}, {r.random()}]", f"{r.uniform(1, 9):.6e}", f"{r.randint(1, 999):,}.{digits(r, 2)}"])
+    return r.choice(
+        [
+            repr(r.random()),
+            repr(r.uniform(-1e6, 1e6)),
+            f"{r.random() * 1e-7!r}",
+            f"{r.randint(1, 9)}.{digits(r, 17)}",
+            f"[{r.random()}, {-r.random()}, {r.random()}]",
+            f"{r.uniform(1, 9):.6e}",
+            f"{r.randint(1, 999):,}.{digits(r, 2)}",
+        ]
+    )
 
 
 def _hash(r: Random) -> str:
@@ -54,13 +97,27 @@ def _hash(r: Random) -> str:
 
 def _coordinates(r: Random) -> str:
     lat, lon = r.uniform(-90, 90), r.uniform(-180, 180)
-    return r.choice([f"{lat:.4f}, {lon:.4f}", f"{lat:.6f},{lon:.6f}", f"[{lon!r}, {lat!r}]", f"lat={lat:.5f}&lon={lon:.5f}",
-                     f"{lat:.4f} {lon:.4f}", f"POINT({lon:.7f} {lat:.7f})"])
+    return r.choice(
+        [
+            f"{lat:.4f}, {lon:.4f}",
+            f"{lat:.6f},{lon:.6f}",
+            f"[{lon!r}, {lat!r}]",
+            f"lat={lat:.5f}&lon={lon:.5f}",
+            f"{lat:.4f} {lon:.4f}",
+            f"POINT({lon:.7f} {lat:.7f})",
+        ]
+    )
 
 
 def _isbn(r: Random) -> str:
-    return r.choice([f"ISBN 978-3-16-{digits(r, 6)}-{digits(r, 1)}", f"ISBN 978{digits(r, 10)}", f"978-0-{digits(r, 4)}-{digits(r, 4)}-{digits(r, 1)}",
-                     f"ISBN-10 0-{digits(r, 3)}-{digits(r, 5)}-{digits(r, 1)}"])
+    return r.choice(
+        [
+            f"ISBN 978-3-16-{digits(r, 6)}-{digits(r, 1)}",
+            f"ISBN 978{digits(r, 10)}",
+            f"978-0-{digits(r, 4)}-{digits(r, 4)}-{digits(r, 1)}",
+            f"ISBN-10 0-{digits(r, 3)}-{digits(r, 5)}-{digits(r, 1)}",
+        ]
+    )
 
 
 def _mac(r: Random) -> str:
@@ -69,19 +126,41 @@ def _mac(r: Random) -> str:
 
 
 def _price(r: Random) -> str:
-    return r.choice([f"${r.randint(1, 9_999_999):,}.{digits(r, 2)}", f"{r.randint(1, 999)}.{digits(r, 3)}.{digits(r, 3)},00 €",
-                     f"{r.randint(1, 999)} {digits(r, 3)} {digits(r, 3)} Kč", f"USD {r.randint(1, 99999)}.00", f"¥{r.randint(1000, 9_999_999)}"])
+    return r.choice(
+        [
+            f"${r.randint(1, 9_999_999):,}.{digits(r, 2)}",
+            f"{r.randint(1, 999)}.{digits(r, 3)}.{digits(r, 3)},00 €",
+            f"{r.randint(1, 999)} {digits(r, 3)} {digits(r, 3)} Kč",
+            f"USD {r.randint(1, 99999)}.00",
+            f"¥{r.randint(1000, 9_999_999)}",
+        ]
+    )
 
 
 def _phone_like(r: Random) -> str:
-    return r.choice([f"doc-{digits(r, 10)}", f"id {digits(r, 10)}", f"PMID: {digits(r, 8)}", f"case {digits(r, 4)}/{digits(r, 5)}",
-                     f"AB{digits(r, 9)}", f"chat_id=-100{digits(r, 10)}", f"user_id: {digits(r, 9)}", f"row {digits(r, 10)}",
-                     f"{digits(r, 3)},{digits(r, 3)},{digits(r, 3)}", f"bytes {digits(r, 9)}-{digits(r, 9)}/{digits(r, 10)}",
-                     f"port {digits(r, 5)}", f"{digits(r, 5)}-{digits(r, 4)}"])
+    return r.choice(
+        [
+            f"doc-{digits(r, 10)}",
+            f"id {digits(r, 10)}",
+            f"PMID: {digits(r, 8)}",
+            f"case {digits(r, 4)}/{digits(r, 5)}",
+            f"AB{digits(r, 9)}",
+            f"chat_id=-100{digits(r, 10)}",
+            f"user_id: {digits(r, 9)}",
+            f"row {digits(r, 10)}",
+            f"{digits(r, 3)},{digits(r, 3)},{digits(r, 3)}",
+            f"bytes {digits(r, 9)}-{digits(r, 9)}/{digits(r, 10)}",
+            f"port {digits(r, 5)}",
+            f"{digits(r, 5)}-{digits(r, 4)}",
+        ]
+    )
 
 
 def _image(r: Random) -> str:
-    return "data:image/png;base64," + base64.b64encode(bytes(r.randint(0, 255) for _ in range(r.randint(200, 900)))).decode()
+    return (
+        "data:image/png;base64,"
+        + base64.b64encode(bytes(r.randint(0, 255) for _ in range(r.randint(200, 900)))).decode()
+    )
 
 
 def _code(r: Random) -> str:
@@ -100,11 +179,27 @@ def _code(r: Random) -> str:
 
 
 def _id(r: Random) -> str:
-    return r.choice([f"chatcmpl-{letters(r, 29)}", f"call_{letters(r, 24)}", f"toolu_{letters(r, 24)}", f"msg_{letters(r, 24)}", f"run-{uuid.UUID(int=r.getrandbits(128))}",
-                     f"req_{letters(r, 32, _HEX)}", f"arXiv:{r.randint(1, 26):02}{r.randint(1, 12):02}.{digits(r, 5)}", f"10.1145/{digits(r, 7)}.{digits(r, 7)}",
-                     f"arn:aws:iam::{digits(r, 12)}:role/Admin", f"i-{letters(r, 17, _HEX)}", f"task_{digits(r, 13)}", f"resp_{letters(r, 40, _HEX)}",
-                     f"00-{letters(r, 32, _HEX)}-{letters(r, 16, _HEX)}-01", f"projects/{digits(r, 12)}/locations/us", f"thread_{letters(r, 24)}",
-                     f"ETag: \"{letters(r, 32, _HEX)}\"", f"snowflake 1{digits(r, 17)}"])
+    return r.choice(
+        [
+            f"chatcmpl-{letters(r, 29)}",
+            f"call_{letters(r, 24)}",
+            f"toolu_{letters(r, 24)}",
+            f"msg_{letters(r, 24)}",
+            f"run-{uuid.UUID(int=r.getrandbits(128))}",
+            f"req_{letters(r, 32, _HEX)}",
+            f"arXiv:{r.randint(1, 26):02}{r.randint(1, 12):02}.{digits(r, 5)}",
+            f"10.1145/{digits(r, 7)}.{digits(r, 7)}",
+            f"arn:aws:iam::{digits(r, 12)}:role/Admin",
+            f"i-{letters(r, 17, _HEX)}",
+            f"task_{digits(r, 13)}",
+            f"resp_{letters(r, 40, _HEX)}",
+            f"00-{letters(r, 32, _HEX)}-{letters(r, 16, _HEX)}-01",
+            f"projects/{digits(r, 12)}/locations/us",
+            f"thread_{letters(r, 24)}",
+            f'ETag: "{letters(r, 32, _HEX)}"',
+            f"snowflake 1{digits(r, 17)}",
+        ]
+    )
 
 
 def _list(r: Random) -> str:

@@ -89,7 +89,10 @@ def is_right(case: Case, redactor: Redactor) -> bool:
 
 
 def _is_sign(piece: str) -> bool:
-    return not any(map(str.isalnum, piece)) or piece in "[SSN_REDACTED] [EMAIL_REDACTED] [REDACTED] PRIVATE KEY-----"
+    return (
+        not any(map(str.isalnum, piece))
+        or piece in "[SSN_REDACTED] [EMAIL_REDACTED] [REDACTED] PRIVATE KEY-----"
+    )
 
 
 def scores(cases: Iterator[Case], redactor: Redactor) -> dict[bool, dict[str, Score]]:
@@ -100,10 +103,14 @@ def scores(cases: Iterator[Case], redactor: Redactor) -> dict[bool, dict[str, Sc
         total[case.held_out, case.kind] += 1
         right[case.held_out, case.kind] += is_right(case, redactor)
     return {
-        part: {kind: Score(right[part, kind], count) for (where, kind), count in total.items() if where is part}
+        part: {
+            kind: Score(right[part, kind], count) for (where, kind), count in total.items() if where is part
+        }
         for part in (False, True)
     }
 
 
 def whole(by_kind: dict[str, Score]) -> Score:
-    return Score(sum(score.right for score in by_kind.values()), sum(score.total for score in by_kind.values()))
+    return Score(
+        sum(score.right for score in by_kind.values()), sum(score.total for score in by_kind.values())
+    )

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import string
 from collections.abc import Callable
 from random import Random
 
 _WORD = string.ascii_letters + string.digits
-_FIRST = (
+_FIRST = re.findall(
+    r"\S+",
     "ada joe maria chen fatima olga jean-luc priya lars akira sofia ahmed noor emil zoë jürgen andré łukasz "
-    "søren nguyen kwame ines tomás"
-).split()
-_LAST = "lovelace doe garcia wei hassan petrova dupont sharma nilsson tanaka rossi müller kowalski okafor o'brien".split()
-_HOSTS = (
+    "søren nguyen kwame ines tomás",
+)
+_LAST = re.findall(
+    r"\S+",
+    "lovelace doe garcia wei hassan petrova dupont sharma nilsson tanaka rossi müller kowalski okafor o'brien",
+)
+_HOSTS = re.findall(
+    r"\S+",
     "example.com example.org mail.example.co.uk gmail.com corp.example.de web.de université.fr exämple.de "
-    "proton.me acme.io bücher.example.com mx1.internal.example.net yahoo.co.jp"
-).split()
+    "proton.me acme.io bücher.example.com mx1.internal.example.net yahoo.co.jp",
+)
 
 
 def letters(r: Random, count: int, alphabet: str = _WORD) -> str:
@@ -36,8 +42,18 @@ def ssn(r: Random) -> str:
 
 def email(r: Random) -> str:
     first, last = r.choice(_FIRST), r.choice(_LAST)
-    name = r.choice([f"{first}.{last}", f"{first}_{last}", f"{first}{r.randint(1, 99)}", f"{first[0]}{last}", first,
-                     f"{first}+{r.choice(['news', 'test', 'aws'])}", f"{first}-{last}", f"{last}%dept"])
+    name = r.choice(
+        [
+            f"{first}.{last}",
+            f"{first}_{last}",
+            f"{first}{r.randint(1, 99)}",
+            f"{first[0]}{last}",
+            first,
+            f"{first}+{r.choice(['news', 'test', 'aws'])}",
+            f"{first}-{last}",
+            f"{last}%dept",
+        ]
+    )
     return f"{name}@{r.choice(_HOSTS)}"
 
 
@@ -45,8 +61,17 @@ def phone_us(r: Random) -> str:
     area, exchange, line = f"{r.randint(201, 989)}", f"{r.randint(200, 999)}", digits(r, 4)
     if exchange[1:] == "11":
         exchange = "555"
-    core = r.choice(["({a}) {e}-{n}", "{a}-{e}-{n}", "{a}.{e}.{n}", "{a} {e} {n}", "({a}){e}-{n}", "({a}) {e} {n}",
-                     "{a} {e}-{n}"])
+    core = r.choice(
+        [
+            "({a}) {e}-{n}",
+            "{a}-{e}-{n}",
+            "{a}.{e}.{n}",
+            "{a} {e} {n}",
+            "({a}){e}-{n}",
+            "({a}) {e} {n}",
+            "{a} {e}-{n}",
+        ]
+    )
     prefix = r.choice(["", "", "", "+1 ", "+1-", "1-", "+1", "1 "])
     suffix = r.choice(["", "", "", "", " x{}", " ext. {}"]).format(r.randint(10, 9999))
     return prefix + core.format(a=area, e=exchange, n=line) + suffix
@@ -119,7 +144,11 @@ def iban(r: Random) -> str:
         kind, rest = pattern[0], pattern[1:]
         size = rest[: len(rest) - len(rest.lstrip(string.digits))]
         pattern = rest[len(size) :]
-        alphabet = {"n": string.digits, "a": string.ascii_uppercase, "c": string.digits + string.ascii_uppercase}[kind]
+        alphabet = {
+            "n": string.digits,
+            "a": string.ascii_uppercase,
+            "c": string.digits + string.ascii_uppercase,
+        }[kind]
         body += letters(r, int(size), alphabet)
     check = 98 - int("".join(str(int(c, 36)) for c in body + country + "00")) % 97
     number = f"{country}{check:02}{body}"
@@ -133,8 +162,15 @@ def _urlsafe(r: Random, count: int) -> str:
 
 
 def key_openai(r: Random) -> str:
-    return r.choice([f"sk-{letters(r, 48)}", f"sk-proj-{_urlsafe(r, 60)}{letters(r, 4)}", f"sk-svcacct-{letters(r, 50)}",
-                     f"sk-{letters(r, 20)}T3BlbkFJ{letters(r, 20)}", f"sk-admin-{letters(r, 40)}"])
+    return r.choice(
+        [
+            f"sk-{letters(r, 48)}",
+            f"sk-proj-{_urlsafe(r, 60)}{letters(r, 4)}",
+            f"sk-svcacct-{letters(r, 50)}",
+            f"sk-{letters(r, 20)}T3BlbkFJ{letters(r, 20)}",
+            f"sk-admin-{letters(r, 40)}",
+        ]
+    )
 
 
 def key_anthropic(r: Random) -> str:
@@ -150,17 +186,28 @@ def key_aws_secret(r: Random) -> str:
 
 
 def key_github(r: Random) -> str:
-    return r.choice([f"{r.choice(['ghp', 'gho', 'ghs', 'ghu'])}_{letters(r, 36)}",
-                     f"github_pat_{letters(r, 22)}_{letters(r, 59)}"])
+    return r.choice(
+        [
+            f"{r.choice(['ghp', 'gho', 'ghs', 'ghu'])}_{letters(r, 36)}",
+            f"github_pat_{letters(r, 22)}_{letters(r, 59)}",
+        ]
+    )
 
 
 def key_slack(r: Random) -> str:
-    return r.choice([f"xoxb-{digits(r, 12)}-{digits(r, 13)}-{letters(r, 24)}", f"xoxp-{digits(r, 11)}-{digits(r, 11)}-{letters(r, 32)}",
-                     f"xapp-1-A{letters(r, 10)}-{digits(r, 13)}-{letters(r, 64, '0123456789abcdef')}"])
+    return r.choice(
+        [
+            f"xoxb-{digits(r, 12)}-{digits(r, 13)}-{letters(r, 24)}",
+            f"xoxp-{digits(r, 11)}-{digits(r, 11)}-{letters(r, 32)}",
+            f"xapp-1-A{letters(r, 10)}-{digits(r, 13)}-{letters(r, 64, '0123456789abcdef')}",
+        ]
+    )
 
 
 def key_google(r: Random) -> str:
-    return r.choice([f"AIza{_urlsafe(r, 34)}{letters(r, 1)}", f"ya29.{_urlsafe(r, 100)}a1", f"GOCSPX-{_urlsafe(r, 27)}x"])
+    return r.choice(
+        [f"AIza{_urlsafe(r, 34)}{letters(r, 1)}", f"ya29.{_urlsafe(r, 100)}a1", f"GOCSPX-{_urlsafe(r, 27)}x"]
+    )
 
 
 def key_other(r: Random) -> str:
@@ -185,8 +232,17 @@ def jwt(r: Random) -> str:
 
 
 def bearer(r: Random) -> str:
-    return r.choice([letters(r, 32), letters(r, 40, "0123456789abcdef"), f"{letters(r, 20)}.{letters(r, 20)}", jwt(r),
-                     f"v1.{letters(r, 40)}", f"{letters(r, 24)}==", _urlsafe(r, 63) + "a"])
+    return r.choice(
+        [
+            letters(r, 32),
+            letters(r, 40, "0123456789abcdef"),
+            f"{letters(r, 20)}.{letters(r, 20)}",
+            jwt(r),
+            f"v1.{letters(r, 40)}",
+            f"{letters(r, 24)}==",
+            _urlsafe(r, 63) + "a",
+        ]
+    )
 
 
 def pem(r: Random) -> str:
@@ -203,8 +259,17 @@ def password(r: Random) -> str:
 
 
 def url_password(r: Random) -> str:
-    return r.choice([letters(r, 14), f"P{letters(r, 8)}%21", f"{letters(r, 6)}-{letters(r, 6)}", "hunter2", letters(r, 10) + "$9",
-                     letters(r, 24), f"{letters(r, 5)}#{letters(r, 5)}"])
+    return r.choice(
+        [
+            letters(r, 14),
+            f"P{letters(r, 8)}%21",
+            f"{letters(r, 6)}-{letters(r, 6)}",
+            "hunter2",
+            letters(r, 10) + "$9",
+            letters(r, 24),
+            f"{letters(r, 5)}#{letters(r, 5)}",
+        ]
+    )
 
 
 #: The types of the gates, and two more: what stands under a telling name, and keys of other makers.
