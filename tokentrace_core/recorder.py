@@ -239,7 +239,7 @@ class Recorder:
         def close(node: Node) -> list[Event]:
             if not isinstance(node.span, Step):
                 return []
-            node.span.reasoning = self._sealer.seal(reasoning)
+            node.span.reasoning = self._sealer.seal(reasoning, "reasoning")
             return self._ends.step(node, None)
 
         self._end(key, close)
@@ -284,7 +284,7 @@ class Recorder:
                 provider=seal.name(provider),
                 model=seal.name(model),
                 params=seal.facts(params),
-                tools=seal.seal(tools or None),
+                tools=seal.seal(tools or None, "tools"),
             )
             node = self._runs.below(key, parent, call.model or "llm", events, run)
             outer, node.client = node.enclosing_llm(), client
@@ -443,7 +443,7 @@ class Recorder:
                 kind=kind if kind in ("tool", "retrieval") else "tool",
                 name=self._sealer.name(name) or "tool",
                 tool_call_id=self._sealer.name(asked_as),
-                arguments=self._sealer.seal(arguments),
+                arguments=self._sealer.seal(arguments, "arguments"),
                 started_at=node.run.clock.now(),
             )
             node.span, node.step, node.tool_id = call, step, call.id
@@ -479,7 +479,7 @@ class Recorder:
                 if node.run.account is not None:
                     node.run.account.spend(node.run.root, nano_usd)
             if error is not None:
-                call.error_type, call.error = "ToolError", self._sealer.result(error)
+                call.error_type, call.error = "ToolError", self._sealer.result(error, "error")
             return self._ends.call(node, call, "success" if error is None else "failure", [], result)
 
         self._end(key, close)
@@ -501,7 +501,7 @@ class Recorder:
             node = self._find(key)
             if node is not None:
                 run = node.run.root
-                run.user_id = user or run.user_id
+                run.user_id = self._sealer.person(user) if user else run.user_id
                 run.tags += [tag for tag in self._sealer.names(tags) if tag not in run.tags]
 
     def make_score(self, key: Hashable, name: str, value: float, comment: str | None) -> Score | None:

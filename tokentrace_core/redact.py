@@ -58,7 +58,7 @@ class Redactor:
     `[EMPLOYEE_ID_REDACTED]`. Raises ValueError for a pattern that does not compile. `allow`: texts, or patterns of
     texts, that are never masked: `["support@example.com", re.compile(r"10\\.0\\.\\d+\\.\\d+")]`.
     `fields`: what becomes of a field, `{"output": "drop", "user_id": "hash"}`: `redact` (usual), `store` (as it is),
-    `hash` (keyed, see `key`) or `drop`. `key`: of the hashes; else TOKENTRACE_KEY, else a file of this machine.
+    `hash` (keyed, see `key`) or `drop`. A `user_id` is stored unless said otherwise, since budgets and deletion go by it. `key`: of the hashes; else TOKENTRACE_KEY, else a file of this machine.
     `failures` counts the texts that had to be dropped because a rule failed; it is worth an alert.
     """
 
@@ -118,8 +118,12 @@ class Redactor:
         return self._treatments.pseudonym(text)
 
     def person(self, user: str) -> str:
-        """A user's or session's id: its pseudonym if `fields` asks for that, or if the id itself is private."""
+        """A user's id as it is recorded: as it is, unless `fields` decides about `user_id`."""
         return self._treatments.person(user)
+
+    def session(self, name: str) -> str:
+        """A session's id as it is recorded: where users' ids are not stored, one that is private is hashed."""
+        return self._treatments.session(name)
 
     # --- for the modules around this one ---
 
@@ -163,6 +167,7 @@ class Redactor:
         return 512 if all(rule.window <= 512 or rule.window > 4096 for rule in self._rules) else 4096
 
     def failed(self, length: int) -> str:
+        """What stands in the place of a text that must not be shown, and counts it."""
         self.failures += 1
         return f"[REDACTION_FAILED len={length}]"
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 
 from tokentrace_core.redaction_rule import WHOLE, Rule
-from tokentrace_core.redaction_scans import at_signs, colons, dotted, spaced_ats, spelled_ats, spelled_dots
+from tokentrace_core.redaction_scans import (
+    at_signs,
+    colons,
+    dotted,
+    enclosed_dots,
+    spaced_ats,
+    spelled_ats,
+    spelled_dots,
+)
 from tokentrace_core.redaction_sheet import Region
 
 # --- e-mail ---
@@ -87,7 +95,7 @@ def _is_address(text: str, start: int, end: int) -> bool:
     if _VERSION_END.match(text, end, end + 10) is not None:
         return False
     # Versions have small numbers, and are talked about.
-    talk = max(octets) < 64 and _VERSION_TALK.search(before) is not None
+    talk = max(octets) < 64 and _VERSION_TALK.search(f"{before} {text[end : end + 10]}") is not None
     return not talk or _ADDRESS_TALK.search(before) is not None
 
 
@@ -194,6 +202,13 @@ ADDRESS_RULES: tuple[Rule, ...] = (
         within=dotted,
         reach=(0, 4),
         accept=_is_address,
+    ),
+    Rule(
+        "IPV4_DEFANGED",
+        "[IP_REDACTED]",
+        re.compile(r"(?<![0-9])[0-9]{1,3}(?:[\[({] ?(?:\.|dot) ?[\])}][0-9]{1,3}){3}(?![0-9])"),
+        within=enclosed_dots,
+        reach=(4, 24),
     ),
     Rule("IPV6", "[IP_REDACTED]", WHOLE, within=colons, extent=_v6),
 )

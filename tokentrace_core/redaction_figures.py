@@ -28,10 +28,11 @@ _TALK_OF_PHONES = tuple(
 )
 _TALK_OF_TAXES = (b"ssn", b"soc", b"tin", b"tax")
 
-ANY, SHORT, SSN, AMERICAN, CARD = 1, 2, 4, 8, 16
+ANY, SHORT, SSN, AMERICAN, CARD, SHAPED = 1, 2, 4, 8, 16, 32
 _SHAPES = (
     (SSN, re.compile(b"ddds{1,3}dds{1,3}dddd")),
     (AMERICAN, re.compile(b"ddds{1,4}ddds{0,4}dddd")),
+    (SHAPED, re.compile(b"ddds{1,4}dd(?:s{1,4}dddd|ds{1,4}dddd)s*\\Z")),
 )
 #: Local numbers, bare or in groups; dates and fractions have others.
 _LOCAL = re.compile(b"(?:d{3}sd{4}|d{4}sd{4}|d{2}sd{2}sd{2}sd{2}|d{3}sd{2}sd{2}|d{7,8})s*")
@@ -128,7 +129,7 @@ def unshaped_numbers(sheet: Sheet) -> list[Region]:
     return [
         region
         for region in sheet.regions(phone_numbers)
-        if not sheet.kinds[region] & (SSN | AMERICAN) and sheet.raw[region[0] - 1 : region[0]] != b"+"
+        if not sheet.kinds[region] & SHAPED and sheet.raw[region[0] - 1 : region[0]] != b"+"
     ]
 
 

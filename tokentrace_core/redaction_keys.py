@@ -84,7 +84,7 @@ def _varied(text: str, start: int, end: int) -> bool:
 
 #: A capital and what follows is one part: so names in camel case have few.
 _PARTS = re.compile("[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[+/]+")
-_MANY_PARTS, _LONGEST_PART = 14, 9
+_MANY_PARTS, _LONGEST_PART = 13, 12
 
 
 def _random_secret(text: str, start: int, end: int) -> bool:

@@ -72,6 +72,10 @@ _TIE = re.compile(
     r"|(?P<word>(?:is|was|are|to|as|of|will be|has been set to|set to)(?: now| set to)?(?=[ :])):?)?"
     r"(?P<gap>[ \t]*(?:\r?\n[ \t]*(?=[\"']))?)"
 )
+#: `{"name": "DB_PASSWORD", "value": "..."}`, from behind the name.
+_VALUE_OF_NAMED = re.compile(
+    r",\s{0,8}(?P<q>\\*[\"'])(?:value|val|content)(?P=q)\s{0,3}:\s{0,3}(?P=q)(?P<secret>[^\"'\\\n\0]{1,2000})(?P=q)"
+)
 _QUOTED = re.compile(
     r"(?:[brfu]{0,2}(?:\"\"\"(?P<a>.{1,4000}?)\"\"\"|'''(?P<b>.{1,4000}?)'''"
     r"|\"(?P<c>(?:[^\"\\\n\0]|\\.){1,8000}+)\"|'(?P<d>(?:[^'\\\n\0]|\\.){1,8000}+)'|`(?P<e>[^`\n\0]{1,2000}+)`)"
@@ -127,6 +131,8 @@ def _value(text: str, start: int, end: int) -> Region | None:
     behind = _QUOTE_BEHIND.match(text, end)
     at = behind.end() if behind else end
     quoted_name = at > end and text[start - 1 : start] in ('"', "'", "`")
+    if at > end and (named := _VALUE_OF_NAMED.match(text, at)) is not None:
+        return named.span("secret")
     tie = _TIE.match(text, at)
     if tie is None or tie.end() >= len(text) or not any(tie.groups()):
         return None
@@ -143,6 +149,8 @@ def _value(text: str, start: int, end: int) -> Region | None:
             and text[quoted.end() : quoted.end() + 1] in (")", "]")
         )
         return None if tie["comma"] and not pair else _quoted_value(name, tie, quoted, quoted_name or flag)
+    if text[tie.end()] in "\"'" and tie["sign"]:
+        return _cut_off(text, tie.end() + 1)
     if quoted_name and tie["sign"] and text[tie.end()] in "{[(":
         return _container(text, tie.end())
     return _bare_value(text, name, tie, flag, quoted_name)
@@ -200,6 +208,14 @@ def _quoted_value(name: str, tie: re.Match[str], quoted: re.Match[str], strong: 
         return None
     prose = " " in value and not _PASSWORDS.search(name) and not re.search(r"\d", value)
     return None if prose else quoted.span(group)
+
+
+def _cut_off(text: str, start: int) -> Region | None:
+    """A text that ends, or a line, before the quotation does."""
+    found = _BARE.match(text, start)
+    if found is None or _NO_VALUE.fullmatch(found[0]):
+        return None
+    return found.span() if any(map(str.isdigit, found[0])) or found.end() == len(text) else None
 
 
 def _is_word(value: str) -> bool:
@@ -267,7 +283,7 @@ def _convinces(name: str, value: str, tie: re.Match[str], flag: bool, quoted_nam
     return (
         len(value) >= least
         and kinds >= 2
-        and any(map(str.isdigit, value))
+        and (any(map(str.isdigit, value)) or _SIGN.search(value) is not None)
         and not _NUMERIC.fullmatch(value)
         and (password or len(value) >= 12)
     )

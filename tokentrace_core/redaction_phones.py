@@ -32,7 +32,7 @@ from tokentrace_core.redaction_sheet import FIGURE, Region, Sheet, scan
 _WORDS = frozenset(
     re.findall(
         r"\S+",
-        "ph mob tlf gsm sms tel tele tél móvil movil número numero numéro cel cell cells text texted texting dial dialed dialled"
+        "ph phone phones mob tlf gsm sms tel tele tél móvil movil número numero numéro cel cell cells text texted texting dial dialed dialled"
         " ring rang reach reached reachable call calls called calling caller callback contact contacts number numbers hotline"
         " voicemail nummer line handy whatsapp signal viber telephone telefon telefono telefone teléfono téléphone telefoon"
         " telefax fax mobile mobil cellular cellulare celular rufnummer portable тел телефон",

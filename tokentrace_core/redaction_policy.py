@@ -110,13 +110,21 @@ class Treatments:
         return self._policies.get(field, self._redactor)  # type: ignore[no-any-return]
 
     def person(self, user: str) -> str:
-        treatment = self._fields.get("user_id")
+        """Two people whose ids are private must not become one person, so `redact` means a hash, too."""
+        treatment = self._fields.get("user_id", "store")
         if treatment == "store" or is_pseudonym(user):
             return user
         if treatment == "drop":
             return f"[DROPPED len={len(user)}]"
-        private = treatment == "hash" or self._redactor.redact(user) != user
-        return self.pseudonym(user) if private else user
+        return self.pseudonym(user) if treatment == "hash" or self._is_private(user) else user
+
+    def session(self, name: str) -> str:
+        """Programs go on with a session by its id, so it is hashed only if it gives a person away."""
+        kept = self._fields.get("user_id", "store") == "store" or is_pseudonym(name)
+        return name if kept or not self._is_private(name) else self.pseudonym(name)
+
+    def _is_private(self, text: str) -> bool:
+        return bool(self._redactor.redact(text) != text)
 
     def pseudonym(self, text: str) -> str:
         return f"hmac-{self.digest(text)}"

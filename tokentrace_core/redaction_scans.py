@@ -105,6 +105,15 @@ def dotted(sheet: Sheet) -> list[Region]:
 _DOTTED = re.compile(rb"\.[0-9]{1,3}\.[0-9]{1,3}\.(?=[0-9])")
 
 
+@scan(BRACKET | DIGIT)
+def enclosed_dots(sheet: Sheet) -> list[Region]:
+    """A dot in brackets, so that nobody clicks on the address by mistake."""
+    return [found.span() for found in _ENCLOSED_DOT.finditer(sheet.raw)]
+
+
+_ENCLOSED_DOT = re.compile(rb"\[\.\]")
+
+
 @scan(COLON)
 def colons(sheet: Sheet) -> list[Region]:
     """Runs of hexadecimal groups with a double colon or several single ones, as in an IPv6 address."""

@@ -36,6 +36,8 @@ def scan(signs: int = 0) -> Callable[[Callable[[Sheet], list[Region]]], Scan]:
 AT, COLON, TILDE, BRACKET, DIGIT, FIGURE, ACCOUNT, LONG, TELLING = (1 << bit for bit in range(9))
 #: The fewest digits of a number with a meaning, and of one that only its label tells (a local phone number).
 FEWEST, FEWEST_OF_PHONE = 9, 7
+#: An account of a country where letters are many may have no more.
+_FEWEST_OF_ACCOUNT = 6
 _LONG = 16
 
 
@@ -73,7 +75,7 @@ class Sheet:
             signs |= DIGIT
             if digits >= FEWEST_OF_PHONE and b"d" * FEWEST_OF_PHONE in self.together:
                 signs |= FIGURE
-            if digits >= FEWEST:
+            if digits >= _FEWEST_OF_ACCOUNT:
                 signs |= ACCOUNT
         if b"t" * _LONG in self.shape:
             signs |= LONG
