@@ -64,15 +64,17 @@ def answer(command: Command) -> Callable[..., Any]:
 
 @pytest.fixture
 def killed(db: Path) -> Killed:
-    """Run a command and kill -9 it after so many seconds; its exit code, -9 if it was not over before."""
+    """Run a command and kill -9 it after so many seconds, counted from when `once` is there; its exit code."""
 
-    def run(*arguments: str, after: float, **environment: str) -> int:
+    def run(*arguments: str, after: float, once: Path | None = None, **environment: str) -> int:
         with subprocess.Popen(
             [*PYTHON, "--db", str(db), *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **environment},
         ) as process:
+            while once is not None and not once.exists() and process.poll() is None:
+                time.sleep(0.001)
             time.sleep(after)
             process.send_signal(signal.SIGKILL)
             return process.wait(30)
@@ -105,4 +107,4 @@ def many_users(db: Path) -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rotations", type=int, default=6, help="How many changes of keys are killed.")
+    parser.addoption("--rotations", type=int, default=3, help="How many changes of keys are killed.")

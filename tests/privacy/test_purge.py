@@ -21,7 +21,7 @@ import pytest
 
 from tests.privacy.big_file import CANARIES, VICTIM, hits, totals
 from tests.privacy.conftest import Command, Killed
-from tokentrace_core import ModelPrice, PriceBook, Tracer
+from tokentrace_core import ModelPrice, PriceBook, Redactor, Tracer
 from tokentrace_core.store import purge as purging
 
 Ask = Callable[..., Any]
@@ -138,6 +138,20 @@ def test_a_session_that_two_share_loses_only_the_ones_part(db: Path, prices: Pri
     assert rows(db, "select user_id, session_id from runs") == [("grace.hopper", "shared-session")]
 
 
+def test_a_user_who_is_recorded_under_a_keyed_hash_is_found_by_name(
+    db: Path, answer: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for redactor in (Redactor(fields={"user_id": "hash"}), Redactor()):
+        with Tracer(db, redactor=redactor) as tracer:
+            record(tracer, "ada.lovelace", "hello")
+    assert len(rows(db, "select distinct user_id from runs")) == 2
+    assert answer("purge", "--user", "ada.lovelace")["rows"]["runs"] == 2
+    done = answer("purge", "--user", "ada.lovelace", "--yes")
+    assert (done["rows"]["runs"], done["files_with_bytes_left"]) == (2, [])
+    assert rows(db, "select count(*) from runs") == [(0,)]
+
+
 def test_what_was_spent_of_a_limit_is_not_given_back_by_a_deletion(
     db: Path, prices: PriceBook, answer: Ask
 ) -> None:
@@ -158,7 +172,7 @@ def test_p24_a_purge_that_is_killed_is_ended_by_the_next(
 ) -> None:
     before = totals(many_users)
     begun = 0
-    for after in (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6):
+    for after in (0.3, 0.4, 0.5, 0.6):
         killed("purge", "--user", VICTIM, "--yes", after=after)
         assert totals(many_users) == before
         assert rows(many_users, "pragma quick_check") == [("ok",)]
@@ -244,7 +258,7 @@ def test_who_writes_meanwhile_loses_nothing(many_users: Path, answer: Ask) -> No
     source = f"""
 from tokentrace_core import Tracer
 import time
-end = time.monotonic() + 4
+end = time.monotonic() + 2.5
 count = 0
 with Tracer({str(many_users)!r}) as tracer:
     while time.monotonic() < end:
@@ -257,7 +271,7 @@ with Tracer({str(many_users)!r}) as tracer:
 print(count)
 """
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as busy:
-        time.sleep(1)
+        time.sleep(0.8)
         done = answer("purge", "--user", VICTIM, "--yes")
         written = int(busy.communicate(timeout=60)[0])
     assert done["files_with_bytes_left"] == []

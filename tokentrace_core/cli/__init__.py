@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "restore": "Put a backup back, without what was purged since.",
     "rekey": "Encrypt the file, give it another key, or none.",
     "audit-log": "Who read, exported, purged or changed what.",
+    "redact": "A text as it would be recorded, or what in it would be masked.",
     "doctor": "Is the file sound, and is this environment fit to write it?",
 }
 

@@ -136,6 +136,7 @@ def _contents(reader: Reader) -> Iterator[Check]:
     yield Check("runs", ", ".join(f"{row['status']} {row['runs']:,}" for row in by_status) or "none")
     yield _stale(reader)
     yield _unpriced(reader)
+    yield _dropped_texts(reader)
     estimated = _number(reader, "select count(*) from calls where usage_source = 'estimated'")
     yield Check("estimated calls", f"{estimated:,}")
 
@@ -158,6 +159,32 @@ def _unpriced(reader: Reader) -> Check:
     advice = "not in any sum of dollars. Run: tokentrace prices"
     return Check(
         "unpriced calls", f"{unpriced:,}", "warn" if unpriced else "ok", advice if unpriced else None
+    )
+
+
+#: Where a text may stand that the redactor had to drop.
+_TEXTS = {
+    "runs": ("input", "output", "error"),
+    "tool_calls": ("arguments", "result", "error"),
+    "messages": ("body",),
+}
+
+
+def _dropped_texts(reader: Reader) -> Check:
+    """A text in which a rule failed or took too long is not stored, only its length."""
+    dropped = sum(
+        _number(reader, f"select count(*) from {table} where instr({column}, '[REDACTION_FAILED len=')")
+        for table, columns in _TEXTS.items()
+        for column in columns
+    )
+    advice = (
+        "a rule of the redactor failed on them, so they are not in the file. Try: tokentrace redact --check"
+    )
+    return Check(
+        "dropped by redactor",
+        f"{dropped:,}",
+        "warn" if dropped else "ok",
+        advice if dropped else None,
     )
 
 

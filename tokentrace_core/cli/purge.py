@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +14,7 @@ from tokentrace_core.cli.output import console, write_json
 from tokentrace_core.cli.progress import progress
 from tokentrace_core.cli.text import clean
 from tokentrace_core.errors import StoreError
+from tokentrace_core.redact import Redactor
 from tokentrace_core.store import purge as store
 from tokentrace_core.store.purge import Purged
 
@@ -45,6 +48,8 @@ def purge(context: click.Context, settings: Settings, user: str | None, yes: boo
         return
     with progress(settings) as tell:
         done = store.purge(settings.path, whose, tell)
+        if hashed := _hashed(settings.path, whose):
+            done.add(store.purge(settings.path, hashed, tell))
     if settings.json:
         write_json(_document(done))
     else:
@@ -52,8 +57,16 @@ def purge(context: click.Context, settings: Settings, user: str | None, yes: boo
     context.exit(0 if done.found and not done.left else 1)
 
 
+def _hashed(path: Path, user: str) -> str | None:
+    """The keyed hash under which a tracer with `fields={"user_id": "hash"}` has recorded the user, if one has."""
+    hashed = Redactor().pseudonym(user)
+    return hashed if any(store.count(path, hashed).values()) else None
+
+
 def _count(settings: Settings, user: str, begun: str | None) -> None:
-    counts = store.count(settings.path, user)
+    counts = Counter(store.count(settings.path, user))
+    if hashed := _hashed(settings.path, user):
+        counts += Counter(store.count(settings.path, hashed))
     if settings.json:
         write_json({"user": user, "dry_run": True, "rows": counts, "begun": begun})
         return

@@ -54,6 +54,14 @@ class Purged:
         """Whether there was anything of this user."""
         return bool(self.deleted.total())
 
+    def add(self, other: Purged) -> None:
+        """What was purged of the same person under another name."""
+        self.deleted += other.deleted
+        for path, kinds in other.hits.items():
+            self.hits[path] = dict(Counter(self.hits.get(path, {})) + Counter(kinds))
+            self.mentions[path] = {**self.mentions.get(path, {}), **other.mentions.get(path, {})}
+        self.seconds += other.seconds
+
     @property
     def left(self) -> list[str]:
         """Files in which there are bytes of the user that no row of others accounts for."""

@@ -25,7 +25,7 @@ from tokentrace_core.store.pieces import Pieces, Progress
 from tokentrace_core.store.rollups import roll_up
 from tokentrace_core.store.sweep import Sweep, as_list, forsake, has_to_be_done
 
-_RUNS = 50
+_RUNS = 20
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
 _DURATION = re.compile("([0-9]+)([hdwy])", re.ASCII)
 

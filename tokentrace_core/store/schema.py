@@ -205,7 +205,7 @@ _WHAT_IS_KEPT = (
     "create table sweeps (generation integer not null, beat_at integer)",
     "insert into sweeps values (0, null)",
     # Texts that may go, as the calls that led to them have gone ('deleted') or are past their time ('silenced').
-    "create table forsaken (id text, because text, primary key (because, id)) without rowid",
+    "create table forsaken (because text, id text, primary key (because, id)) without rowid",
     "create table in_use (id text primary key) without rowid",  # texts that writers have met during a sweep
     "create table purged (hash text primary key, at integer not null) without rowid",
     "create table purges (id text primary key, user_hash text not null, at integer not null, ended_at integer,"

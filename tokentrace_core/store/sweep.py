@@ -22,7 +22,7 @@ Because = Literal["deleted", "silenced"]
 _CALLS = 10_000
 _PROMPTS = 20_000
 _RUNS = 100
-_TEXTS = 1_000
+_TEXTS = 500
 
 #: All prompts above those of some calls (c), with their messages, answers and tools.
 _LED_TO = """
@@ -37,7 +37,7 @@ _LED_TO = """
     union select output_id {also} from of where output_id is not null
     union select tools_id {also} from of where tools_id is not null
 """
-_FORSAKE = "insert or ignore into forsaken " + _LED_TO.format(
+_FORSAKE = "insert or ignore into forsaken (id, because) " + _LED_TO.format(
     calls="main.llm_calls c where c.run_id in (select value from json_each(:runs))",
     also=", :because",
     unless="",
