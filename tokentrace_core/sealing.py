@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tokentrace_core import redaction_logs
 from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.payload import Payload, canonical_json, snapshot
 from tokentrace_core.prompts import Message
@@ -35,6 +36,7 @@ class Sealer:
     def __init__(self, redactor: Redactor, result_chars: int) -> None:
         self._redactor = redactor
         self._result_chars = result_chars
+        redaction_logs.watch(redactor)
 
     def seal(self, value: Any, field: Field = "input") -> Payload | None:
         return None if value is None else Payload(value, self._redactor.policy(field))
