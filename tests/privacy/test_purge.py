@@ -22,6 +22,7 @@ import pytest
 from tests.privacy.big_file import CANARIES, VICTIM, hits, totals
 from tests.privacy.conftest import Command, Killed
 from tokentrace_core import ModelPrice, PriceBook, Redactor, Tracer
+from tokentrace_core.store import audit
 from tokentrace_core.store import purge as purging
 
 Ask = Callable[..., Any]
@@ -292,6 +293,20 @@ def test_a_damaged_file_that_was_put_aside_still_has_the_user_and_that_is_said(
     assert kept.name in shown.stdout
     kept.unlink()
     assert command("purge", "--yes").returncode == 1, "nothing more was found"
+    assert purging.begun(two_users) is None
+
+
+def test_an_export_that_still_has_the_user_is_named(
+    two_users: Path, tmp_path: Path, command: Command
+) -> None:
+    export = tmp_path / "export.jsonl"
+    export.write_text(json.dumps({"user_id": "ada.lovelace"}))
+    assert audit.note_in(two_users, "export", copy=export, rows=1)
+    shown = command("purge", "--user", "ada.lovelace", "--yes")
+    assert shown.returncode == 1
+    assert "export.jsonl" in shown.stdout
+    export.unlink()
+    command("purge", "--yes")
     assert purging.begun(two_users) is None
 
 

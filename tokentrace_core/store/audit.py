@@ -43,12 +43,28 @@ def note(
     )
 
 
-def note_in(path: str | Path, action: str, *, of: tuple[str, str] | None = None, **detail: Any) -> bool:
-    """Add a row to the log of a file. False, and a warning, where that cannot be: a file that is only to be read."""
+def note_in(
+    path: str | Path,
+    action: str,
+    *,
+    of: tuple[str, str] | None = None,
+    copy: Path | None = None,
+    **detail: Any,
+) -> bool:
+    """Add a row to the log of a file. False, and a warning, where that cannot be: a file that is only to be read.
+
+    `copy`: where an export was written, so that a purge looks into it and says if the user is still there.
+    """
     try:
         with closing(connect(Path(path).expanduser(), mode="rw", timeout=_PATIENCE_S)) as connection:
             with transaction(connection):
                 note(connection, action, of=of, **detail)
+                if copy is not None:
+                    where = str(copy.expanduser().absolute())
+                    connection.execute(
+                        "insert or replace into copies values (?, 'export', ?)",
+                        [where, time.time_ns() // 1_000],
+                    )
         return True
     except sqlite3.Error as error:
         log.warning("tokentrace: %s could not be noted in the audit log of %s: %s", action, path, error)
