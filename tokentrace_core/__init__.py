@@ -6,6 +6,7 @@ from tokentrace_core.errors import BudgetExceeded, MissingExtra, StoreError, Tok
 from tokentrace_core.pricing import Discount, ModelPrice, PriceBook
 from tokentrace_core.redact import Redactor
 from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
+from tokentrace_core.store.retention import Retention
 from tokentrace_core.tracer import Tracer, default_tracer
 from tokentrace_core.usage import Usage
 
@@ -20,6 +21,7 @@ __all__ = [
     "ModelPrice",
     "PriceBook",
     "Redactor",
+    "Retention",
     "Run",
     "Score",
     "Session",

@@ -131,7 +131,7 @@ class Budget:
         day, month = at.astimezone(UTC).strftime("%Y-%m-%d"), at.astimezone(UTC).strftime("%Y-%m")
         shares = (
             ("session_usd", run.session_id, ""),
-            ("user_day_usd", _same_user(run.user_id), day),
+            ("user_day_usd", same_user(run.user_id), day),
             ("project_month_usd", run.project or "", month),
         )
         return tuple(
@@ -141,7 +141,7 @@ class Budget:
         )
 
 
-def _same_user(user: str | None) -> str:
+def same_user(user: str | None) -> str:
     """Ids that look the same are the same."""
     return unicodedata.normalize("NFC", user or "")
 

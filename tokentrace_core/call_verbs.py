@@ -67,7 +67,7 @@ class CallVerbs(Recording):
                 provider=seal.name(provider),
                 model=seal.name(model),
                 params=seal.facts(params),
-                tools=seal.seal(tools or None),
+                tools=seal.seal(tools or None, "tools"),
             )
             node = self._runs.below(key, parent, call.model or "llm", events, run)
             outer, node.client = node.enclosing_llm(), client
@@ -226,7 +226,7 @@ class CallVerbs(Recording):
                 kind=kind if kind in ("tool", "retrieval") else "tool",
                 name=self._sealer.name(name) or "tool",
                 tool_call_id=self._sealer.name(asked_as),
-                arguments=self._sealer.seal(arguments),
+                arguments=self._sealer.seal(arguments, "arguments"),
                 started_at=node.run.clock.now(),
             )
             node.run.hear(call.tool_call_id or call.name)
@@ -264,7 +264,7 @@ class CallVerbs(Recording):
                 if node.run.account is not None:
                     node.run.account.spend(node.run.root, nano_usd)
             if error is not None:
-                call.error_type, call.error = "ToolError", self._sealer.result(error)
+                call.error_type, call.error = "ToolError", self._sealer.result(error, "error")
             return self._ends.call(node, call, "success" if error is None else "failure", [], result)
 
         self._end(key, close)

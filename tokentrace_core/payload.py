@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from tokentrace_core.redact import Redactor
+from tokentrace_core.redaction_policy import Policy
 from tokentrace_core.snapshot import (
     DEFAULT,
     JSON,
@@ -53,7 +53,7 @@ class Payload:
     """Characters kept in memory, about."""
 
     def __init__(
-        self, value: Any, redactor: Redactor, *, limits: Limits = DEFAULT, max_text: int | None = None
+        self, value: Any, redactor: Policy, *, limits: Limits = DEFAULT, max_text: int | None = None
     ) -> None:
         if max_text is not None:
             limits = _shorter(limits, max_text)
@@ -132,7 +132,7 @@ def _shorter(limits: Limits, max_text: int) -> Limits:
     return msgspec.structs.replace(limits, text=max(0, min(limits.text, max_text)))
 
 
-def _redacted(raw: JSON, redactor: Redactor, limits: Limits, cut: bool) -> JSON:
+def _redacted(raw: JSON, redactor: Policy, limits: Limits, cut: bool) -> JSON:
     try:
         value = redactor.redact(raw) if type(raw) is str else redactor.redact_value(raw)
         return _cut(raw, value, limits.text) if cut else value

@@ -52,7 +52,7 @@ class Recorder(RunVerbs, CallVerbs):
             node = self._find(key)
             if node is not None:
                 run = node.run.root
-                run.user_id = user or run.user_id
+                run.user_id = self._sealer.person(user) if user else run.user_id
                 run.tags += [tag for tag in self._sealer.names(tags) if tag not in run.tags]
 
     def make_score(self, key: Hashable, name: str, value: float, comment: str | None) -> Score | None:

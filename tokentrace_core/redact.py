@@ -118,8 +118,12 @@ class Redactor:
         return self._treatments.pseudonym(text)
 
     def person(self, user: str) -> str:
-        """A user's or session's id: its pseudonym if `fields` asks for that, or if the id itself is private."""
+        """A user's id: its pseudonym if `fields` asks for that, or if the id itself is private."""
         return self._treatments.person(user)
+
+    def session(self, name: str) -> str:
+        """A session's id: its pseudonym if the id is private, unless users' ids are stored as they are."""
+        return self._treatments.session(name)
 
     # --- for the modules around this one ---
 

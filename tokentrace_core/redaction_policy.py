@@ -115,8 +115,16 @@ class Treatments:
             return user
         if treatment == "drop":
             return f"[DROPPED len={len(user)}]"
-        private = treatment == "hash" or self._redactor.redact(user) != user
-        return self.pseudonym(user) if private else user
+        return self.pseudonym(user) if treatment == "hash" or self._is_private(user) else user
+
+    def session(self, name: str) -> str:
+        """Programs go on with a session by its id, so it is never dropped, and hashed only if it tells of a person."""
+        if self._fields.get("user_id") == "store" or is_pseudonym(name) or not self._is_private(name):
+            return name
+        return self.pseudonym(name)
+
+    def _is_private(self, text: str) -> bool:
+        return bool(self._redactor.redact(text) != text)
 
     def pseudonym(self, text: str) -> str:
         return f"hmac-{self.digest(text)}"

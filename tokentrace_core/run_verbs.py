@@ -156,7 +156,7 @@ class RunVerbs(Recording):
         def close(node: Node) -> list[Event]:
             if not isinstance(node.span, Step):
                 return []
-            node.span.reasoning = self._sealer.seal(reasoning)
+            node.span.reasoning = self._sealer.seal(reasoning, "reasoning")
             return self._ends.step(node, None)
 
         self._end(key, close)

@@ -19,7 +19,7 @@ from tokentrace_core.ledger import Ledger
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.prompts import PromptHistory
-from tokentrace_core.sealing import Sealer, identifier
+from tokentrace_core.sealing import Sealer
 from tokentrace_core.shield import log_once, warn_once
 from tokentrace_core.signals import Event
 from tokentrace_core.spans import Run, Session, status_of
@@ -99,7 +99,7 @@ class OpenRuns:
             facts = facts_of_run() if facts_of_run else {}
             self._warn_of_lost_budget()
             above = self.open(("run of", key), facts.get("name") or name, facts, events, implicit=True)
-        return self.add(Node(key, above.run, above, name))
+        return self.add(Node(key, above.run, above, self._sealer.name(name) or name))
 
     def _warn_of_lost_budget(self) -> None:
         """A thread inherits no context: its calls know of no run, and of no budget but one of their own."""
@@ -154,10 +154,10 @@ class OpenRuns:
         span = Run(
             id=run_id,
             run_id=run_id,
-            session_id=identifier(session or run_id),
-            user_id=None if user is None else identifier(user),
+            session_id=seal.session(session) if session else run_id,
+            user_id=None if user is None else seal.person(user),
             project=seal.name(self._written_on_all["project"]),
-            framework=facts.get("framework"),
+            framework=seal.name(facts.get("framework")),
             name=seal.name(name) or "run",
             task_type=seal.name(facts.get("task_type")),
             agent_version=seal.name(facts.get("agent_version")),
@@ -170,14 +170,15 @@ class OpenRuns:
         run = OpenRun(span, self.account(), self._history(), implicit=implicit)
         run.resumable = session is not None and not implicit
         span.started_at = run.clock.now()
-        metadata = ambient.metadata if ambient and ambient.id == span.session_id else {}
+        metadata = ambient.metadata if ambient and seal.session(ambient.id) == span.session_id else {}
         self._announce_session(span, metadata, events)
         self._runs[run_id] = run
         events.append((signals.run_started, {"run": span}))
-        return self.add(Node(key, run, None, name))
+        return self.add(Node(key, run, None, span.name))
 
     def resume(self, key: Hashable, session: str, events: list[Event]) -> Run | None:
         """The session's run that stopped goes on under a new key; None if there is none."""
+        session = self._sealer.session(session)
         run = self._resumable.pop(session, None) or self._recalled(session)
         if run is None:
             return None
@@ -234,7 +235,7 @@ class OpenRuns:
                 self._sealer.blame(span, failure)
         else:
             span.status = "waiting" if run.waiting else "success"
-        span.output = self._sealer.seal(output)
+        span.output = self._sealer.seal(output, "output")
         if span.status == "waiting" and run.questions:
             asked = run.questions[0] if len(run.questions) == 1 else run.questions
             span.attributes |= self._sealer.facts({"waiting_for": asked})
@@ -306,7 +307,7 @@ class OpenRuns:
             session_id="",
             name="",
             started_at=0,
-            user_id=user,
+            user_id=None if user is None else self._sealer.person(user),
             project=self._sealer.name(self._written_on_all["project"]),
         )
 

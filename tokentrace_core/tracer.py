@@ -32,8 +32,10 @@ from tokentrace_core.recorder import Recorder
 from tokentrace_core.redact import Redactor
 from tokentrace_core.reserving import ReservedAmount, nano_of
 from tokentrace_core.shield import shielded
+from tokentrace_core.store.connection import Key, use_key
 from tokentrace_core.store.month_watch import MonthWatch
 from tokentrace_core.store.process_end import at_process_end
+from tokentrace_core.store.retention import Retention
 from tokentrace_core.store.shared import open_writer, release_writer
 from tokentrace_core.store.trace_file import Durability
 
@@ -57,6 +59,8 @@ class Tracer:
     `path`: the file; by default `TOKENTRACE_DB` or ./traces.db. `budget`: limits for each run. `project`,
     `environment`: written on every run. `result_chars`: how much of a tool's result is kept. `durability`: "normal"
     survives whatever happens to the process; "full" (each batch is synced to the disk) a power cut, too.
+    `retention`: how long what is recorded is kept; without it nothing ever goes. `key`: encrypts the file: a passphrase,
+    64 hex digits, or a callable that gives one of these; by default `TOKENTRACE_KEY`.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Tracer:
         environment: str | None = None,
         result_chars: int = 2_000,
         durability: Durability = "normal",
+        retention: Retention | None = None,
+        key: Key | None = None,
     ) -> None:
         self.path = Path(path) if path is not None else default_path()
         self.recorder = Recorder(
@@ -82,7 +88,11 @@ class Tracer:
         )
         # The price tables take a quarter of a second to load: here, and not in the agent's first call.
         shielded(self.recorder.prices.warm)()
+        if key is not None:
+            use_key(self.path, key)
         self._writer = open_writer(self.path, durability)
+        if retention is not None:
+            self._writer.keep(retention)
         self.recorder.use_recall(self._writer.recall)
         self.recorder.use_ledger(self._writer.ledger)
         self._closed = False

@@ -94,7 +94,7 @@ def test_a_command_that_is_not_registered_can_never_be_called() -> None:
         if path.parent != folder or path.stem[0] != "_"
     ]
     written = {
-        path.parts[0].removesuffix(".py")
+        path.parts[0].removesuffix(".py").replace("_", "-")
         for path in modules
         if "@main.command" in (folder / path).read_text()
     }

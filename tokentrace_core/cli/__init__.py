@@ -35,6 +35,13 @@ COMMANDS: dict[str, str] = {
     "tail": "Follow a file: one line per event, as it happens.",
     "prices": "What a model costs per million tokens, or which models have no price.",
     "reprice": "What recorded calls would cost at other prices; with --apply, for good.",
+    "retention": "What is older than it may be, and away with it.",
+    "purge": "Delete everything of one user, and prove that it is gone.",
+    "backup": "A copy of the file while it is written, checked.",
+    "restore": "Put a backup back, without what was purged since.",
+    "rekey": "Encrypt the file, give it another key, or none.",
+    "audit-log": "Who read, exported, purged or changed what.",
+    "redact": "A text as it would be recorded, or what in it would be masked.",
     "doctor": "Is the file sound, and is this environment fit to write it?",
 }
 
@@ -47,7 +54,7 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
-            importlib.import_module(f"{__name__}.{cmd_name}")
+            importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

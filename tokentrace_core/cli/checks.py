@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from tokentrace_core import __version__
 from tokentrace_core.cli import figures
 from tokentrace_core.errors import StoreError
+from tokentrace_core.store.purge import begun
 from tokentrace_core.store.reader import Reader, Row
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -80,6 +81,8 @@ def check_file(path: Path) -> Iterator[Check]:
     except StoreError as error:
         yield Check("readable", "no", "fail", str(error))
         return
+    if whose := begun(path.expanduser()):
+        yield Check("purge", f"of {whose} was begun and not ended", "fail", "Run: tokentrace purge --yes")
     with reader:
         yield _size(reader.path)
         yield _mode(reader.path)
@@ -146,6 +149,7 @@ def _contents(reader: Reader) -> Iterator[Check]:
     yield _running(reader)
     yield _losses(reader)
     yield _unpriced(reader)
+    yield _dropped_texts(reader)
     estimated = _number(reader, "select count(*) from calls where usage_source = 'estimated'")
     yield Check("estimated calls", f"{estimated:,}")
 
@@ -191,6 +195,32 @@ def _unpriced(reader: Reader) -> Check:
     advice = "not in any sum of dollars. Run: tokentrace prices"
     return Check(
         "unpriced calls", f"{unpriced:,}", "warn" if unpriced else "ok", advice if unpriced else None
+    )
+
+
+#: Where a text may stand that the redactor had to drop.
+_TEXTS = {
+    "runs": ("input", "output", "error"),
+    "tool_calls": ("arguments", "result", "error"),
+    "messages": ("body",),
+}
+
+
+def _dropped_texts(reader: Reader) -> Check:
+    """A text in which a rule failed or took too long is not stored, only its length."""
+    dropped = sum(
+        _number(reader, f"select count(*) from {table} where instr({column}, '[REDACTION_FAILED len=')")
+        for table, columns in _TEXTS.items()
+        for column in columns
+    )
+    advice = (
+        "a rule of the redactor failed on them, so they are not in the file. Try: tokentrace redact --check"
+    )
+    return Check(
+        "dropped by redactor",
+        f"{dropped:,}",
+        "warn" if dropped else "ok",
+        advice if dropped else None,
     )
 
 

@@ -78,6 +78,8 @@ class RunNode(Node):
     steps: int
     tool_calls: int
     refused_calls: int
+    expired: str | None = None
+    """What retention has taken: "payloads", or "trace", everything below the run."""
 
     @property
     def duration_ms(self) -> float | None:

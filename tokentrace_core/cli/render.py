@@ -12,9 +12,16 @@ from tokentrace_core.cli.text import clean
 from tokentrace_core.cli.tree import llm_calls, walk
 from tokentrace_core.pricing import show_usd
 
+_EXPIRED = {
+    "payloads": "Its texts are no longer kept (see `tokentrace retention`); its figures are.",
+    "trace": "Its steps and calls are no longer kept (see `tokentrace retention`); its sums are.",
+}
+
 
 def print_run(screen: Console, run: RunNode) -> None:
     screen.print(_rich_tree(run))
+    if run.expired:
+        screen.print(Text(_EXPIRED[run.expired], style="yellow"))
     screen.print()
     for note in total_lines(run):
         screen.print(note)
@@ -32,11 +39,11 @@ def total_lines(run: RunNode) -> list[Text]:
             )
         )
     if spent.unpriced_calls:
-        model = next(call.model_name for call in llm_calls(run) if call.cost_status == "unpriced")
+        models = [call.model_name for call in llm_calls(run) if call.cost_status == "unpriced"]
+        how = f": `tokentrace prices {clean(models[0])}` shows how to price them." if models else "."
         notes.append(
             Text(
-                f"{figures.count(spent.unpriced_calls, 'call')} unpriced, not in the cost: "
-                f"`tokentrace prices {clean(model)}` shows how to price them.",
+                f"{figures.count(spent.unpriced_calls, 'call')} unpriced, not in the cost{how}",
                 style="yellow",
             )
         )

@@ -10,6 +10,7 @@ from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json
 from tokentrace_core.cli.render import print_run
 from tokentrace_core.cli.tree import read_tree
+from tokentrace_core.store.audit import note_in
 from tokentrace_core.store.reader import Reader
 
 
@@ -32,6 +33,9 @@ def show(settings: Settings, run: str, messages: bool) -> None:
     with Reader(settings.path) as reader:
         tree = read_tree(reader, run)
         turns = read_conversation(reader, tree) if messages else None
+        path = reader.path
+    if messages:
+        note_in(path, "read messages", of=("run", tree.id))
     if settings.json:
         said = {} if turns is None else {"messages": [turn_document(turn) for turn in turns]}
         write_json(tree_document(tree) | said)

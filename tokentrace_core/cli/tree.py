@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokentrace_core.cli.figures import exact_usd
-from tokentrace_core.cli.nodes import LLMNode, Node, RunNode, StepNode, ToolNode, node
+from tokentrace_core.cli.nodes import LLMNode, Node, RunNode, Spent, StepNode, ToolNode, node
 from tokentrace_core.cli.text import clean
 from tokentrace_core.store.reader import Reader
 
@@ -19,7 +19,8 @@ __all__ = ["RunNode", "llm_calls", "plain_tree", "read_tree", "walk"]
 
 def read_tree(reader: Reader, reference: str) -> RunNode:
     """The tree of a run, by its id, a part of it, or "last"."""
-    run = node(RunNode, reader.run(reference))
+    row = reader.run(reference)
+    run = node(RunNode, row)
     steps = [node(StepNode, row) for row in reader.steps(run.id)]
     llms = [node(LLMNode, row) for row in reader.llm_calls(run.id)]
     tools = [node(ToolNode, row) for row in reader.tool_calls(run.id)]
@@ -31,6 +32,18 @@ def read_tree(reader: Reader, reference: str) -> RunNode:
     for call in calls:
         step_by_id.get(call.step_id or "", run).children.append(call)
     _sort_and_sum(run)
+    if run.expired == "trace":  # nothing is left to be summed up, but the sums are kept
+        run.spent.add(
+            Spent(
+                nano_usd=row["cost_nano_usd"],
+                input_tokens=row["input_tokens"],
+                cached_tokens=row["cached_tokens"],
+                output_tokens=row["output_tokens"],
+                llm_calls=row["llm_calls"],
+                unpriced_calls=row["unpriced_calls"],
+                estimated_calls=row["estimated_calls"],
+            )
+        )
     return run
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tokentrace_core.ids import new_span_id
 from tokentrace_core.ledger import Hold, Share, Standing, Unavailable
+from tokentrace_core.store.connection import connect
 from tokentrace_core.store.errand import Errand
 from tokentrace_core.store.lease import Lease, dead
 
@@ -165,7 +166,7 @@ class FileLedger:
         if self._connection is not None and file != self._file:
             self.close()
         if self._connection is None:
-            connection = sqlite3.connect(
+            connection = connect(
                 self._path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
             )
             connection.execute("pragma synchronous = normal")

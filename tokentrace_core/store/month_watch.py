@@ -68,7 +68,12 @@ class MonthWatch(Errand):
             " where c.started_at >= ? and c.started_at < ? and r.project is ?",
             [_us(since), _us(until), self._project],
         ).fetchone()
-        return int(tokens)
+        [gone] = connection.execute(  # calls of so long ago that only the sums of their days are left
+            "select coalesce(sum(input_tokens + output_tokens), 0) from daily_costs"
+            " where day >= ? and day < ? and project = coalesce(?, '')",
+            [since.strftime("%Y-%m-%d"), until.strftime("%Y-%m-%d"), self._project],
+        ).fetchone()
+        return int(tokens + gone)
 
 
 def _first_of(year: int, month: int) -> datetime:

@@ -6,16 +6,14 @@ Rows come back as plain dicts, money as integer nano-dollars.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlite_utils import Database
 
-from tokentrace_core.errors import StoreError, UnknownRun
-from tokentrace_core.store import schema
+from tokentrace_core.errors import UnknownRun
+from tokentrace_core.store.opening import as_of_now, located, opened
 
 Row = dict[str, Any]
 
@@ -29,14 +27,14 @@ DIMENSIONS: dict[str, str] = {
     "user": "coalesce(c.user_id, '(none)')",
     "session": "c.session_id",
     "project": "coalesce(c.project, '(none)')",
-    "run": "c.run_id",
+    "run": "coalesce(c.run_id, c.gone)",
     "run-name": "c.run_name",
     "agent": "coalesce(c.agent, '(none)')",
     "step-name": "coalesce(c.step_name, '(none)')",
     "status": "c.status",
     "run-status": "c.run_status",
     "day": "c.day",
-    "tool": "coalesce(t.name, '(no tool)')",
+    "tool": "coalesce(t.name, c.gone, '(no tool)')",
 }
 
 
@@ -44,8 +42,8 @@ class Reader:
     """A trace file, opened for reading. Use as a context manager, or `close()` it."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = _located(path)
-        self._database = _open(self.path)
+        self.path = located(path)
+        self._database = opened(self.path)
 
     def __enter__(self) -> Reader:
         return self
@@ -126,27 +124,31 @@ class Reader:
         estimated_nano_usd (the part of it that rests on estimated usage), unpriced_calls, unpriced_tokens, estimated_calls. By
         "tool", a model call's cost is shared, to the nano-dollar, among the tools that were called in its
         step, and a tool's own cost is its own.
+
+        Calls whose traces have gone by retention are in it, by their daily sums; what those do not tell is "(expired)".
         """
         groups = ", ".join(f'{DIMENSIONS[name]} as "{name}"' for name in by)
         order = ", ".join(f'"{name}"' for name in by)
         source = _BY_TOOL if "tool" in by else _PLAIN
+        gone = f"union all {_EXPIRED}" if self.has_table("daily_costs") else ""
         return list(
             self.query(
                 f"""
-                {source}
-                select {groups + "," if groups else ""} count(distinct c.run_id) as runs,
-                    count(distinct c.call_key) as calls, coalesce(sum(c.input_tokens), 0) as input_tokens,
+                {source}, a as (select {_KEPT} from c {gone})
+                select {groups + "," if groups else ""} count(distinct c.run_id) + coalesce(sum(c.runs), 0) as runs,
+                    count(distinct c.call_key) + coalesce(sum(c.calls), 0) as calls, coalesce(sum(c.input_tokens), 0) as input_tokens,
                     coalesce(sum(c.cached_tokens), 0) as cached_tokens,
                     coalesce(sum(c.output_tokens), 0) as output_tokens,
                     coalesce(sum(c.nano), 0) as cost_nano_usd,
                     coalesce(sum(case when c.usage_source = 'estimated' then c.nano end), 0)
-                        as estimated_nano_usd,
-                    count(distinct case when c.cost_status = 'unpriced' then c.call_key end) as unpriced_calls,
+                        + coalesce(sum(c.estimated_nano), 0) as estimated_nano_usd,
+                    count(distinct case when c.cost_status = 'unpriced' then c.call_key end)
+                        + coalesce(sum(c.unpriced), 0) as unpriced_calls,
                     coalesce(sum((c.cost_status = 'unpriced') * (c.input_tokens + c.output_tokens)), 0)
-                        as unpriced_tokens,
+                        + coalesce(sum(c.unpriced_tokens), 0) as unpriced_tokens,
                     count(distinct case when c.usage_source = 'estimated' then c.call_key end)
-                        as estimated_calls
-                from c {"left join tool_calls t on t.run_id = c.run_id and t.id = c.tool_id" if "tool" in by else ""}
+                        + coalesce(sum(c.estimated), 0) as estimated_calls
+                from a c {"left join tool_calls t on t.run_id = c.run_id and t.id = c.tool_id" if "tool" in by else ""}
                 where c.started_at >= :since
                 {"group by " + ", ".join(str(n + 1) for n in range(len(by))) if by else ""}
                 order by cost_nano_usd desc{", " + order if order else ""}
@@ -201,7 +203,7 @@ class Reader:
         """
         return list(
             self.query(
-                f"select t.rowid as row, {_as_of_now(self._database, table)} from main.{table} t"
+                f"select t.rowid as row, {as_of_now(self._database, table)} from main.{table} t"
                 " where t.rowid > ? or t.rowid in (select value from json_each(?)) order by t.rowid",
                 [last, json.dumps(list(watched))],
             )
@@ -229,6 +231,19 @@ _PLAIN = f"""
 """
 
 
+_KEPT = """run_id, session_id, user_id, project, run_name, run_status, agent, step_name, status, provider, model, day,
+    started_at, call_key, cost_status, usage_source, input_tokens, cached_tokens, output_tokens, nano, tool_id,
+    null as gone, 0 as runs, 0 as calls, 0 as estimated_nano, 0 as unpriced, 0 as unpriced_tokens, 0 as estimated"""
+#: What is known of calls whose traces have gone, in the same columns. A day's sum began with the day.
+_EXPIRED = """
+    select null, '(expired)', '(expired)', nullif(project, ''), '(expired)', run_status, '(expired)', '(expired)', status,
+           nullif(provider, ''), nullif(model, ''), day, cast(strftime('%s', day) as integer) * 1000000, null, null,
+           null, input_tokens, cached_tokens, output_tokens, cost_nano_usd, null, '(expired)', runs, calls,
+           estimated_nano_usd, unpriced_calls, unpriced_tokens, estimated_calls
+    from daily_costs
+"""
+
+
 def _share(column: str) -> str:
     """An equal part of a figure for each tool of the step; the remainder goes to the first ones, so nothing is lost."""
     return f"{column} / coalesce(s.tools, 1) + (coalesce(s.place, 1) <= {column} % coalesce(s.tools, 1))"
@@ -246,93 +261,3 @@ _BY_TOOL = f"""
         union all {_TOOLS_OWN}
     )
 """
-
-
-def _located(path: str | Path) -> Path:
-    """Where there is a file. Raises `StoreError`, with what there is instead."""
-    if not str(path):
-        raise StoreError("no file is named. Name one with --db or TOKENTRACE_DB.")
-    try:
-        located = Path(path).expanduser()
-        found, folder = located.exists(), located.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
-    if folder:
-        raise StoreError(f"{path} is a directory. Name a file in it with --db or TOKENTRACE_DB.")
-    if not found:
-        raise StoreError(
-            f"there is no file {located}. Name one with --db or TOKENTRACE_DB, or make one with `tokentrace demo`."
-        )
-    return located
-
-
-def _open(path: Path) -> Database:
-    try:
-        return _connected(path, "mode=ro")
-    except sqlite3.OperationalError as error:
-        if not any(sign in str(error) for sign in ("unable to open", "readonly")):
-            raise StoreError(f"{path} cannot be read: {error}") from error
-        return _open_unchanging(path, error)
-    except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
-
-
-def _open_unchanging(path: Path, why: sqlite3.Error) -> Database:
-    """Read a file where nothing can be written beside it: readers of a WAL file write an index, if they can.
-
-    Only if all of the trace is in the file itself; then nobody is writing to it, and none is needed.
-    """
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size:
-        raise StoreError(
-            f"{path} cannot be read where it is ({why}): its latest rows are in {log.name}, and reading those "
-            f"needs a folder that can be written to. Copy {path.name} and {log.name} together to one."
-        ) from why
-    try:
-        return _connected(path, "mode=ro&immutable=1")
-    except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be read: {error}. May you read it? See: ls -l") from error
-
-
-def _connected(path: Path, options: str) -> Database:
-    database = Database(sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, timeout=5.0))
-    try:
-        _check(path, database)
-        _read_the_dead_as_interrupted(database)
-    except (StoreError, sqlite3.Error):
-        database.close()
-        raise
-    return database
-
-
-def _read_the_dead_as_interrupted(database: Database) -> None:
-    """From here on what runs in a process that was killed reads `interrupted`, in every query of this connection.
-
-    Temporary views stand in for the tables: until a writer opens the file, nobody may change the rows.
-    """
-    if not database.table("writers").exists():  # a file of an earlier version
-        return
-    for table in ("runs", "steps", "llm_calls", "tool_calls"):
-        database.execute(
-            f"create temp view {table} as select {_as_of_now(database, table)} from main.{table} t"
-        )
-
-
-def _as_of_now(database: Database, table: str) -> str:
-    """SQL: the columns of a table (t), with the status, end and totals that its rows have by now."""
-    now = schema.as_of_now(table)
-    names = [column.name for column in database.table(table).columns]
-    return ", ".join(f"{now[name]} as {name}" if name in now else f"t.{name}" for name in names)
-
-
-def _check(path: Path, database: Database) -> None:
-    """Refuse a file that is not ours, or of a time after ours."""
-    known = database.table("_sqlite_migrations").exists() and database.table("runs").exists()
-    newer = schema.unknown_migrations(database) if known else []
-    if newer:
-        raise StoreError(
-            f"{path} was written by a newer tokentrace (it has {newer[-1]!r}). "
-            "Upgrade with: pip install -U tokentrace"
-        )
-    if not known:
-        raise StoreError(f"{path} is a SQLite file, but not one of tokentrace's: it has no runs in it.")

@@ -17,7 +17,8 @@ from sqlite_utils import Database
 from tokentrace_core.errors import StoreError
 from tokentrace_core.ids import new_span_id
 from tokentrace_core.pricing import PriceBook
-from tokentrace_core.store import schema
+from tokentrace_core.store import audit, schema
+from tokentrace_core.store.connection import connect
 from tokentrace_core.store.repricing import Question, Repricing, select
 
 _LOCKED_S = 30.0
@@ -33,6 +34,7 @@ def apply(path: Path, book: PriceBook, question: Question) -> tuple[str, Reprici
         for statement in (_CALLS, _STEPS, _RUNS):
             connection.execute(statement, {"number": number})
         connection.execute(_NOTE, _note(number, repricing))
+        audit.note(connection, "repricing", calls=repricing.total().changed)
         connection.execute("commit")
     except sqlite3.Error as error:
         raise StoreError(f"{path} could not be repriced, and is as it was: {error}") from error
@@ -42,9 +44,10 @@ def apply(path: Path, book: PriceBook, question: Question) -> tuple[str, Reprici
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=_LOCKED_S, isolation_level=None
-    )
+    try:
+        connection = connect(path, mode="rw", timeout=_LOCKED_S, isolation_level=None)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be written: {error}") from error
     try:
         database = Database(connection)
         if newer := schema.unknown_migrations(database):
@@ -56,7 +59,6 @@ def _opened(path: Path) -> sqlite3.Connection:
     except StoreError:
         connection.close()
         raise
-    connection.row_factory = sqlite3.Row
     return connection
 
 
@@ -64,7 +66,9 @@ def _rows(
     number: str, repricing: Repricing, connection: sqlite3.Connection, question: Question
 ) -> Iterator[tuple[Any, ...]]:
     sql, parameters = select(schema.status_now("runs", "r"), question)
-    for change in repricing.changes(map(dict, connection.execute(sql, parameters))):
+    calls = connection.execute(sql, parameters)
+    names = [column[0] for column in calls.description]
+    for change in repricing.changes(dict(zip(names, row, strict=True)) for row in calls):
         yield number, change.run_id, change.id, *change.old, *change.new
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from tokentrace_core.store.keeping_tables import WHAT_IS_KEPT
 from tokentrace_core.store.lease import as_stored, dead, last_event
 
 migrations = Migrations("tokentrace")
@@ -261,6 +262,12 @@ def m005_prices_of_another_day(db: Database) -> None:
         " old_version text, new_nano_usd integer, new_status text, new_version text,"
         " primary key (repricing_id, run_id, id)) without rowid"
     )
+
+
+@migrations()
+def m006_what_is_kept(db: Database) -> None:
+    for statement in WHAT_IS_KEPT:
+        db.execute(statement)
 
 
 def status_now(table: str, row: str = "t") -> str:

@@ -22,6 +22,8 @@ try:
 except ImportError:  # Windows, where a file that is open cannot be renamed anyway
     fcntl = None  # type: ignore[assignment]
 
+from tokentrace_core.store import connection as connections
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
@@ -126,6 +128,12 @@ class TraceFile:
         there now is the new file.
         """
         path = self._path.expanduser()
+        if connections.looks_encrypted(path):
+            self.close()
+            log.error(
+                "tokentrace: %s is encrypted, it seems; set %s to its key", path, connections.KEY_VARIABLE
+            )
+            return False
         kept = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
         try:
             with _alone_in(path.parent):
@@ -252,7 +260,7 @@ def _import() -> None:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=_LOCKED_S, check_same_thread=False)
+    return connections.connect(path, timeout=_LOCKED_S, check_same_thread=False)
 
 
 def _prepared(path: Path, connection: sqlite3.Connection, durability: Durability) -> Database:
@@ -261,7 +269,8 @@ def _prepared(path: Path, connection: sqlite3.Connection, durability: Durability
 
     from tokentrace_core.store import schema
 
-    connection.execute(f"pragma page_size = {_PAGE_BYTES}")  # of a new file; an old one keeps its own
+    if connections.key_of(path) is None:  # SQLCipher has pages of its own size
+        connection.execute(f"pragma page_size = {_PAGE_BYTES}")  # of a new file; an old one keeps its own
     database = Database(connection)
     if newer := schema.unknown_migrations(database):
         raise ValueError(f"{path} is of a newer tokentrace (it has {newer[-1]}); upgrade this one")

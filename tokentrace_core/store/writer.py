@@ -17,22 +17,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tokentrace_core.payload import Payload
-from tokentrace_core.prompts import Prompt
-from tokentrace_core.spans import LLMCall, Run
+from tokentrace_core.spans import Run
 from tokentrace_core.store import process_end
+from tokentrace_core.store.batch import Batch
+from tokentrace_core.store.deletions import Deletions
 from tokentrace_core.store.errand import Errand
+from tokentrace_core.store.housekeeping import Housekeeping
 from tokentrace_core.store.lease import Lease
 from tokentrace_core.store.ledger import FileLedger
 from tokentrace_core.store.losses import Losses, whole
-from tokentrace_core.store.rows import (
-    INSERT_MESSAGE,
-    INSERT_PROMPT,
-    STATEMENTS,
-    message_row,
-    prompt_row,
-    waiting_run,
-)
+from tokentrace_core.store.recall import recall
+from tokentrace_core.store.retention import Retention
 from tokentrace_core.store.trace_file import Durability, TraceFile, is_damage, is_locked, transaction
 from tokentrace_core.store.waiting_line import Flush, WaitingLine
 
@@ -51,11 +46,13 @@ class Writer:
     """Writes spans to one file. `losses` counts what could not be stored, by reason."""
 
     _thread: threading.Thread | None
+    _housekeeping: Housekeeping | None
 
     def __init__(self, path: Path, durability: Durability = "normal") -> None:
         self.path = path
         self.durability: Durability = durability
         self.ledger = FileLedger(path, self.put, self._opens)
+        self._rules: Retention | None = None
         self.begin_afresh()
 
     @property
@@ -73,6 +70,12 @@ class Writer:
                 self._write_here()
             else:
                 self.start()
+
+    def keep(self, rules: Retention) -> None:
+        """Let go of what is older than this, from now on."""
+        self._rules = rules
+        self._housekeeping = Housekeeping(rules)
+        self.put(_Nothing())
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was handed over is written. False if that took longer than `timeout` seconds."""
@@ -119,19 +122,7 @@ class Writer:
     def recall(self, session_id: str) -> Run | None:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
         with self._recalling:
-            return self._recall(session_id)
-
-    def _recall(self, session_id: str) -> Run | None:
-        try:
-            connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=0.05)
-        except (sqlite3.Error, ValueError):  # no file yet, or no path that could be one
-            return None
-        try:
-            return waiting_run(connection, session_id)
-        except sqlite3.Error:
-            return None
-        finally:
-            connection.close()
+            return recall(self.path, session_id)
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────
 
@@ -155,6 +146,8 @@ class Writer:
         self._losses = Losses(self.path)
         self._owed: dict[object, object] = {}
         """Runs that are not in the file as they were last, and errands: so few that they can be tried again."""
+        self._deletions = Deletions()
+        self._housekeeping = Housekeeping(self._rules) if self._rules else None
         self._trouble: str | None = None
         return before
 
@@ -179,13 +172,16 @@ class Writer:
             self._store(self._in_hand)
             for note in notes:
                 note.done.set()
+            self._keep_house()
             if self._closing and self._may_end():
                 self._let_go()
                 return
 
     def _due_in(self) -> float | None:
-        """Seconds until the file is to hear from us, even if nothing comes."""
-        return self._lease.due_in if self._losses.are_written and not self._owed else _RETRY_S
+        """Seconds until there is something to do, even if nothing comes."""
+        heard = self._lease.due_in if self._losses.are_written and not self._owed else _RETRY_S
+        due = [heard, self._housekeeping.due_in if self._housekeeping else None]
+        return min((seconds for seconds in due if seconds is not None), default=None)
 
     def _write_here(self) -> bool:
         """Write what waits on the calling thread: the interpreter is about to end, and gives us no other."""
@@ -199,7 +195,13 @@ class Writer:
     def _introduce(self, connection: sqlite3.Connection) -> None:
         """The first words to a file, which may be another one than before."""
         self._losses.forget()
+        self._deletions.forget()
         self._lease.take(connection)
+
+    def _keep_house(self) -> None:
+        """One piece of retention, if it is time and nobody waits for an end."""
+        if self._housekeeping is not None and not self._closing:
+            self._housekeeping.go_on(lambda piece: self._attempt(piece, patience_s=0.0))
 
     def _may_end(self) -> bool:
         """Be the thread no longer, unless something came. `put` puts and then looks for a thread: the other way round."""
@@ -233,12 +235,11 @@ class Writer:
 
     def _store(self, spans: list[object], patience_s: float | None = None) -> None:
         """Write a batch, or count it as lost. Never fails: the thread must live, or a flush would wait for ever."""
-        unfit: list[object] = []
-        batch = [*self._owed.values(), *spans]
-        ended = whole(batch)
+        batch = Batch([*self._owed.values(), *spans], self._file, self._lease, self._deletions)
+        ended = whole(batch.spans)
 
         def write(connection: sqlite3.Connection) -> None:
-            unfit[:] = [span for span in batch if not self._write_span(connection, span)]
+            batch.write(connection)
             self._lease.renew(connection)
             self._losses.write(connection, self._lease.id)
 
@@ -250,7 +251,7 @@ class Writer:
         with self._handover:
             self._in_hand = []
             if failure is None:
-                self._losses.uncount(batch, ended)
+                self._losses.uncount(batch.spans, batch.without_turned_away(ended))
                 self._owed.clear()
             else:
                 self._owe(spans)
@@ -258,9 +259,10 @@ class Writer:
             if spans:
                 self._lose(failure, spans)
             return
-        if unfit:
-            self._lose("not encodable", unfit)
-        for errand in batch:
+        for reason, turned_away in batch.turned_away.items():
+            if turned_away:
+                self._lose(reason, turned_away)
+        for errand in batch.spans:
             if isinstance(errand, Errand):
                 errand.written()
 
@@ -270,46 +272,6 @@ class Writer:
                 self._owed[span.id if isinstance(span, Run) else id(span)] = span
         while len(self._owed) > _OWED_RUNS:
             del self._owed[next(iter(self._owed))]
-
-    def _write_span(self, connection: sqlite3.Connection, span: object) -> bool:
-        """False if nothing can be made of this one."""
-        try:
-            if isinstance(span, Errand):
-                span.write(connection)
-                return True
-            statement = STATEMENTS[type(span)]
-            if isinstance(span, LLMCall):
-                self._write_texts(connection, span)
-            connection.execute(statement.sql, statement.row(span))
-            if isinstance(span, Run):
-                self._lease.note(connection, span)
-        except (sqlite3.OperationalError, sqlite3.InternalError):
-            raise
-        except Exception as error:
-            if is_damage(error):
-                raise
-            log.exception("tokentrace: a span could not be encoded")
-            return False
-        return True
-
-    def _write_texts(self, connection: sqlite3.Connection, call: LLMCall) -> None:
-        for payload in (call.tools, call.output):
-            if payload is not None:
-                self._write_message(connection, payload)
-        prompt = call.prompt
-        new: list[Prompt] = []
-        while prompt is not None and not self._file.knows(prompt.id):
-            new.append(prompt)
-            prompt = prompt.parent
-        for node in reversed(new):
-            self._write_message(connection, node.message)
-            connection.execute(INSERT_PROMPT, prompt_row(node))
-            self._file.remember(node.id)
-
-    def _write_message(self, connection: sqlite3.Connection, message: Payload) -> None:
-        if not self._file.knows(message.id):
-            connection.execute(INSERT_MESSAGE, message_row(message))
-            self._file.remember(message.id)
 
     # ── the file ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -332,7 +294,7 @@ class Writer:
                     return None
                 except (sqlite3.Error, OSError, ValueError, RuntimeError) as error:
                     self._trouble = f"{type(error).__name__}: {error}"
-                    for part in (self._file, self._lease, self._losses):
+                    for part in (self._file, self._lease, self._losses, self._deletions):
                         part.forget()
                     if not self._may_be_over(error) or time.monotonic() > patience:
                         self._file.close()
@@ -355,3 +317,12 @@ class Writer:
         with self._handover:
             waiting = [*self._in_hand, *self._line.waiting()]
             self._losses.count(self._trouble or "not written in time", waiting)
+
+
+class _Nothing(Errand):
+    """Wakes the thread up."""
+
+    __slots__ = ()
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        pass

@@ -1,0 +1,316 @@
+"""Purge: what a user loses who asked to be forgotten and was not, and what all others lose if too much goes.
+
+The full proof (one user of a thousand in a million events), with the time it takes:
+
+    python -m tests.privacy.prove_purge
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.privacy.big_file import CANARIES, VICTIM, hits, totals
+from tests.privacy.conftest import Command, Killed
+from tokentrace_core import ModelPrice, PriceBook, Redactor, Tracer
+from tokentrace_core.store import audit
+from tokentrace_core.store import purge as purging
+
+Ask = Callable[..., Any]
+
+
+def rows(db: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(db)) as connection:
+        return connection.execute(sql, parameters).fetchall()
+
+
+def record(tracer: Tracer, user: str, said: str, session: str | None = None) -> str:
+    with tracer.run("triage", user=user, session=session, input=said) as run:
+        with run.llm(
+            "small", messages=[{"role": "system", "content": "be kind"}, {"role": "user", "content": said}]
+        ) as call:
+            call.done({"choices": [{"message": {"role": "assistant", "content": f"re: {said}"}}]})
+        with run.tool("lookup", {"about": said}) as tool:
+            tool.done(f"found {said}")
+    assert run.id
+    return run.id
+
+
+@pytest.fixture
+def prices() -> PriceBook:
+    return PriceBook({"small": ModelPrice(input=1, output=10)})
+
+
+@pytest.fixture
+def two_users(db: Path, prices: PriceBook) -> Path:
+    with Tracer(db, prices=prices) as tracer:
+        record(tracer, "ada.lovelace", "where is the parcel of Ada")
+        record(tracer, "grace.hopper", "where is the parcel of Grace")
+    return db
+
+
+# ── it is gone ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_p24_a_user_who_is_purged_is_in_no_row_and_in_no_byte_and_nobody_else_lost_anything(
+    many_users: Path, answer: Ask
+) -> None:
+    before = totals(many_users)
+    assert hits(many_users, [*CANARIES, VICTIM]), "the canaries are there at first"
+    [runs] = rows(many_users, "select count(*) from runs where user_id = ?", VICTIM)
+
+    done = answer("purge", "--user", VICTIM, "--yes")
+
+    assert done["rows"]["runs"] == runs[0] == 20
+    assert done["rows"]["llm_calls"] == done["rows"]["tool_calls"] == done["rows"]["steps"] == 100
+    assert min(done["rows"].values()) > 0
+    assert {"scores", "sessions", "messages", "prompts"} < set(done["rows"])
+    assert done["files_with_bytes_left"] == []
+    assert hits(many_users, [*CANARIES, VICTIM]) == {}
+    assert totals(many_users) == before
+    assert rows(many_users, "pragma integrity_check") == [("ok",)]
+
+
+def test_without_yes_nothing_is_deleted_and_it_is_said_what_would_be(
+    two_users: Path, command: Command
+) -> None:
+    before = two_users.read_bytes()
+    shown = command("purge", "--user", "ada.lovelace")
+    assert shown.returncode == 0
+    assert "runs 1" in shown.stdout
+    assert "Nothing was changed" in shown.stdout
+    assert rows(two_users, "select count(*) from runs") == [(2,)]
+    assert b"parcel of Ada" in before
+
+
+def test_p24_a_user_who_is_not_there_is_not_said_to_be_deleted(two_users: Path, command: Command) -> None:
+    for arguments in (["purge", "--user", "nobody"], ["purge", "--user", "nobody", "--yes"]):
+        shown = command(*arguments)
+        assert shown.returncode == 1
+        assert "nothing of user" in shown.stdout + shown.stderr
+    assert rows(two_users, "select count(*) from runs") == [(2,)]
+
+
+def test_a_message_that_others_have_sent_too_stays_for_them(two_users: Path, answer: Ask) -> None:
+    answer("purge", "--user", "ada.lovelace", "--yes")
+    left = [json.loads(body)["content"] for (body,) in rows(two_users, "select body from messages")]
+    assert sorted(left) == ["be kind", "re: where is the parcel of Grace", "where is the parcel of Grace"]
+    dangling = "select count(*) from prompts p left join messages m on m.id = p.message_id where m.id is null"
+    assert rows(two_users, dangling) == [(0,)]
+
+
+def test_what_others_wrote_of_the_user_stays_and_is_told(db: Path, prices: PriceBook, answer: Ask) -> None:
+    with Tracer(db, prices=prices) as tracer:
+        record(tracer, "ada.lovelace", "hello")
+        record(tracer, "grace.hopper", "please greet ada.lovelace of me")
+    done = answer("purge", "--user", "ada.lovelace", "--yes")
+    assert done["files_with_bytes_left"] == []
+    told = done["rows_of_others_that_mention_it"][str(db)]
+    assert told["messages.body"] == 2
+    assert rows(db, "select user_id from runs") == [("grace.hopper",)]
+
+
+def test_a_user_with_a_name_like_any_word_is_deleted_and_nobody_else(
+    db: Path, prices: PriceBook, answer: Ask
+) -> None:
+    with Tracer(db, prices=prices) as tracer:
+        for user in ("1", "10", "11", "%", "'; drop table runs; --", "ünïcode \u202e"):
+            record(tracer, user, f"said by {user}")
+    for user in ("1", "%", "'; drop table runs; --", "ünïcode \u202e"):
+        assert answer("purge", "--user", user, "--yes")["rows"]["runs"] == 1
+    assert rows(db, "select user_id from runs order by 1") == [("10",), ("11",)]
+
+
+def test_a_session_that_two_share_loses_only_the_ones_part(db: Path, prices: PriceBook, answer: Ask) -> None:
+    with Tracer(db, prices=prices) as tracer:
+        record(tracer, "ada.lovelace", "mine", session="shared-session")
+        record(tracer, "grace.hopper", "mine, too", session="shared-session")
+    done = answer("purge", "--user", "ada.lovelace", "--yes")
+    assert done["files_with_bytes_left"] == []
+    assert rows(db, "select user_id, session_id from runs") == [("grace.hopper", "shared-session")]
+
+
+def test_a_user_who_is_recorded_under_a_keyed_hash_is_found_by_name(
+    db: Path, answer: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for redactor in (Redactor(fields={"user_id": "hash"}), Redactor()):
+        with Tracer(db, redactor=redactor) as tracer:
+            record(tracer, "ada.lovelace", "hello")
+    assert len(rows(db, "select distinct user_id from runs")) == 2
+    assert answer("purge", "--user", "ada.lovelace")["rows"]["runs"] == 2
+    done = answer("purge", "--user", "ada.lovelace", "--yes")
+    assert (done["rows"]["runs"], done["files_with_bytes_left"]) == (2, [])
+    assert rows(db, "select count(*) from runs") == [(0,)]
+
+
+def test_what_was_spent_of_a_limit_is_not_given_back_by_a_deletion(
+    db: Path, prices: PriceBook, answer: Ask
+) -> None:
+    from tokentrace_core import Budget
+
+    with Tracer(db, prices=prices, budget=Budget(user_day_usd=1)) as tracer:
+        record(tracer, "ada.lovelace", "hello " * 1000)
+    before = rows(db, "select * from budget_ledger")
+    answer("purge", "--user", "ada.lovelace", "--yes")
+    assert rows(db, "select * from budget_ledger") == before
+
+
+# ── killed, late, and copied ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_p24_a_purge_that_is_killed_is_ended_by_the_next(
+    many_users: Path, killed: Killed, answer: Ask
+) -> None:
+    before = totals(many_users)
+    begun = 0
+    for after in (0.3, 0.4, 0.5, 0.6):
+        killed("purge", "--user", VICTIM, "--yes", after=after)
+        assert totals(many_users) == before
+        assert rows(many_users, "pragma quick_check") == [("ok",)]
+        begun += purging.begun(many_users) is not None
+    done = (
+        answer("purge", "--yes") if purging.begun(many_users) else answer("purge", "--user", VICTIM, "--yes")
+    )
+    assert done["files_with_bytes_left"] == []
+    assert purging.begun(many_users) is None
+    assert hits(many_users, [*CANARIES, VICTIM]) == {}
+    assert totals(many_users) == before
+
+
+def test_a_purge_that_died_between_any_two_pieces_is_ended_by_the_next(many_users: Path) -> None:
+    before = totals(many_users)
+
+    class Dies(BaseException):
+        pass
+
+    told = 0
+    while told >= 0:
+        left = told
+
+        def die(_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Dies
+
+        try:
+            purging.purge(many_users, VICTIM, die)
+        except Dies:
+            told += 1
+            assert told < 200
+        else:
+            break
+    assert told >= 3
+    assert totals(many_users) == before
+    assert hits(many_users, [*CANARIES, VICTIM]) == {}
+
+
+def test_events_of_a_purged_run_that_come_late_are_refused_and_new_runs_of_the_user_are_not(
+    db: Path, prices: PriceBook, answer: Ask
+) -> None:
+    with Tracer(db, prices=prices) as tracer:
+        record(tracer, "grace.hopper", "early")
+        with tracer.run("long", user="ada.lovelace", session="the-session", input="canary-early") as run:
+            with run.llm("small", messages="canary-first") as call:
+                call.done("canary-answer")
+            assert tracer.flush(10)
+            assert answer("purge", "--user", "ada.lovelace", "--yes")["rows"]["runs"] == 1
+            with run.llm("small", messages="canary-late") as call:
+                call.done("canary-late-answer")
+            with run.tool("lookup", {"of": "canary-tool"}):
+                pass
+        assert tracer.flush(10)
+        assert rows(db, "select user_id from runs") == [("grace.hopper",)]
+        assert tracer.losses.keys() == {"of a user who was purged"}
+        record(tracer, "ada.lovelace", "she is back", session="the-session")
+        record(tracer, "grace.hopper", "late")
+        assert tracer.flush(10)
+        assert rows(db, "select user_id from runs order by started_at") == [
+            ("grace.hopper",), ("ada.lovelace",), ("grace.hopper",),
+        ]  # fmt: skip
+    assert hits(db, ["canary"]) == {}
+
+
+def test_a_message_that_a_live_process_believes_to_be_stored_is_stored_again(
+    db: Path, prices: PriceBook, answer: Ask
+) -> None:
+    with Tracer(db, prices=prices) as tracer:
+        record(tracer, "ada.lovelace", "the same question")
+        assert tracer.flush(10)
+        answer("purge", "--user", "ada.lovelace", "--yes")
+        record(tracer, "grace.hopper", "the same question")
+    bodies = {json.loads(body)["content"] for (body,) in rows(db, "select body from messages")}
+    assert "the same question" in bodies
+    assert "be kind" in bodies
+
+
+def test_who_writes_meanwhile_loses_nothing(many_users: Path, answer: Ask) -> None:
+    """Another process writes, with shared texts, during the whole purge: all its runs are whole afterwards."""
+    source = f"""
+from tokentrace_core import Tracer
+import time
+end = time.monotonic() + 2.5
+count = 0
+with Tracer({str(many_users)!r}) as tracer:
+    while time.monotonic() < end:
+        with tracer.run("busy", user="busy") as run:
+            with run.llm("m", messages=[{{"role": "system", "content": "shared"}}, {{"role": "user", "content": str(count % 7)}}]) as call:
+                call.done("ok")
+        count += 1
+        time.sleep(0.002)
+    assert tracer.flush(30) and not tracer.losses, tracer.losses
+print(count)
+"""
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as busy:
+        time.sleep(0.8)
+        done = answer("purge", "--user", VICTIM, "--yes")
+        written = int(busy.communicate(timeout=60)[0])
+    assert done["files_with_bytes_left"] == []
+    assert rows(many_users, "select count(*) from runs where user_id = 'busy'") == [(written,)]
+    broken = """select count(*) from llm_calls c left join prompts p on p.id = c.prompt_id
+        left join messages m on m.id = p.message_id where p.id is null or m.id is null"""
+    assert rows(many_users, broken) == [(0,)]
+    assert hits(many_users, CANARIES) == {}
+
+
+def test_a_damaged_file_that_was_put_aside_still_has_the_user_and_that_is_said(
+    two_users: Path, command: Command
+) -> None:
+    kept = two_users.with_name(f"{two_users.name}.corrupt-20260101T000000")
+    kept.write_bytes(b"torn" * 1000 + b"ada.lovelace" + b"\0" * 100)
+    shown = command("purge", "--user", "ada.lovelace", "--yes")
+    assert shown.returncode == 1
+    assert kept.name in shown.stdout
+    kept.unlink()
+    assert command("purge", "--yes").returncode == 1, "nothing more was found"
+    assert purging.begun(two_users) is None
+
+
+def test_an_export_that_still_has_the_user_is_named(
+    two_users: Path, tmp_path: Path, command: Command
+) -> None:
+    export = tmp_path / "export.jsonl"
+    export.write_text(json.dumps({"user_id": "ada.lovelace"}))
+    assert audit.note_in(two_users, "export", copy=export, rows=1)
+    shown = command("purge", "--user", "ada.lovelace", "--yes")
+    assert shown.returncode == 1
+    assert "export.jsonl" in shown.stdout
+    export.unlink()
+    command("purge", "--yes")
+    assert purging.begun(two_users) is None
+
+
+def test_the_files_beside_the_trace_are_for_its_owner_only(two_users: Path, command: Command) -> None:
+    command("purge", "--user", "ada.lovelace", "--yes")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in two_users.parent.glob("traces.db*")}
+    assert set(modes.values()) == {0o600}, modes
