@@ -264,6 +264,19 @@ def stat_mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
+def test_a_file_in_the_place_of_another_one_opens_with_its_own_key(db: Path) -> None:
+    """Its inode may be that of a file which this process had open under another salt."""
+    for turn in range(6):
+        key = f"key number {turn}"
+        with Tracer(db, key=key) as tracer:
+            record(tracer, 1)
+            assert tracer.flush(10)
+            assert not tracer.losses
+        assert _opens(db, key) == 1
+        for file in db.parent.glob("traces.db*"):
+            file.unlink()
+
+
 def test_d4_a_rotation_that_is_killed_leaves_one_key_that_opens_everything(
     encrypted: Path, killed: Killed, request: pytest.FixtureRequest
 ) -> None:

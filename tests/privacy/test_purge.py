@@ -21,9 +21,10 @@ import pytest
 
 from tests.privacy.big_file import CANARIES, VICTIM, hits, totals
 from tests.privacy.conftest import Command, Killed
-from tokentrace_core import ModelPrice, PriceBook, Redactor, Tracer
-from tokentrace_core.store import audit
+from tokentrace_core import Budget, ModelPrice, PriceBook, Redactor, Tracer
+from tokentrace_core.store import audit, repriced_file
 from tokentrace_core.store import purge as purging
+from tokentrace_core.store.repricing import Question
 
 Ask = Callable[..., Any]
 
@@ -156,13 +157,45 @@ def test_a_user_who_is_recorded_under_a_keyed_hash_is_found_by_name(
 def test_what_was_spent_of_a_limit_is_not_given_back_by_a_deletion(
     db: Path, prices: PriceBook, answer: Ask
 ) -> None:
-    from tokentrace_core import Budget
-
     with Tracer(db, prices=prices, budget=Budget(user_day_usd=1)) as tracer:
         record(tracer, "ada.lovelace", "hello " * 1000)
     before = rows(db, "select * from budget_ledger")
     answer("purge", "--user", "ada.lovelace", "--yes")
     assert rows(db, "select * from budget_ledger") == before
+
+
+def test_what_was_spent_before_today_and_in_their_sessions_goes(
+    db: Path, prices: PriceBook, answer: Ask
+) -> None:
+    with Tracer(db, prices=prices, budget=Budget(user_day_usd=1, session_usd=1)) as tracer:
+        record(tracer, "ada.lovelace", "hello", session="of-ada-only")
+        record(tracer, "grace.hopper", "hello", session="of-grace-only")
+    with closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("update budget_ledger set period = '2026-01-01' where scope = 'user_day_usd'")
+    ledger = "select scope, count(*) from budget_ledger group by scope order by scope"
+    assert rows(db, ledger) == [("session_usd", 2), ("user_day_usd", 2)]
+    assert answer("purge", "--user", "ada.lovelace", "--yes")["rows"]["budget_ledger"] == 2
+    assert rows(db, ledger) == [("session_usd", 1), ("user_day_usd", 1)]
+
+
+def test_old_prices_of_their_calls_go_and_those_of_others_stay(
+    db: Path, prices: PriceBook, answer: Ask
+) -> None:
+    with Tracer(db, prices=prices) as tracer:
+        record(tracer, "ada.lovelace", "hello")
+        record(tracer, "grace.hopper", "hello")
+        only_hers = Tracer(db, prices=PriceBook({"other": ModelPrice(input=1, output=1)}))
+        with only_hers.run("triage", user="ada.lovelace") as run, run.llm("other", messages="x") as call:
+            call.done("y")
+        only_hers.close()
+    dearer = PriceBook({"small": ModelPrice(input=2, output=2), "other": ModelPrice(input=2, output=2)})
+    repriced_file.apply(db, dearer, Question(models=("small",)))
+    repriced_file.apply(db, dearer, Question(models=("other",)))
+    assert rows(db, "select count(*) from repriced_calls") == [(3,)]
+    done = answer("purge", "--user", "ada.lovelace", "--yes")
+    assert (done["rows"]["repriced_calls"], done["rows"]["repricings"]) == (2, 1)
+    assert rows(db, "select user_id from repriced_calls join runs on runs.id = run_id") == [("grace.hopper",)]
+    assert rows(db, "select models from repricings") == [("small",)]
 
 
 # ── killed, late, and copied ─────────────────────────────────────────────────────────────────────────────
