@@ -63,7 +63,7 @@ def common_options(command: F) -> F:
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
-def _since(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+def _time(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     """As microseconds since the epoch."""
     if value is None:
         return None
@@ -79,8 +79,15 @@ def _since(_: click.Context, __: click.Parameter, value: str | None) -> int | No
 since_option = click.option(
     "--since",
     metavar="TIME",
-    callback=_since,
+    callback=_time,
     help="Only what began since: 30m, 24h, 7d, 2w ago, or a date or time (ISO 8601, UTC if it names no zone).",
+)
+
+until_option = click.option(
+    "--until",
+    metavar="TIME",
+    callback=_time,
+    help="Only what began before then, written in the same way.",
 )
 
 
