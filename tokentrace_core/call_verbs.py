@@ -105,10 +105,12 @@ class CallVerbs(Recording):
             raise refusal
         return call
 
-    @staticmethod
-    def _claim(account: Account, node: Node) -> BudgetExceeded | None:
+    def _claim(self, account: Account, node: Node) -> BudgetExceeded | None:
         """Ask the limits that others share: it may take a transaction, so no other run waits for it."""
         try:
+            so_far = self._runs.so_far(node.run)
+            with self._lock:
+                self._runs.take_over(node.run, so_far)
             return account.claim(node.run.root, node.reservation) if node.reservation else None
         except Exception as error:
             log_once("a shared limit could not be asked", error)

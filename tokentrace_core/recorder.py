@@ -20,11 +20,13 @@ from typing import Any
 
 from tokentrace_core.call_verbs import CallVerbs
 from tokentrace_core.ids import new_span_id
+from tokentrace_core.joined_runs import LookUp, whereabouts
 from tokentrace_core.ledger import Ledger
 from tokentrace_core.open_spans import Loop
 from tokentrace_core.run_verbs import RunVerbs
 from tokentrace_core.runs import Locator, Recall
 from tokentrace_core.spans import Score
+from tokentrace_core.trace_headers import Place
 
 
 class Recorder(RunVerbs, CallVerbs):
@@ -128,6 +130,16 @@ class Recorder(RunVerbs, CallVerbs):
                 account.settle_amount(reservation, spent_nano)
 
         return settle
+
+    def whereabouts(self, key: Hashable | None) -> Place | None:
+        """Where in its run an open part is; without a key, where the code runs. None outside of any."""
+        with self._lock:
+            node = self._find(key)
+            return None if node is None else whereabouts(node)
+
+    def use_look_up(self, look_up: LookUp) -> None:
+        """Where to learn of a run that another process began."""
+        self._runs.look_up = look_up
 
     def use_recall(self, recall: Recall) -> None:
         """Where to look for a waiting run of a session that this process does not know."""

@@ -13,11 +13,11 @@ from typing import Any
 from tokentrace_core import signals
 from tokentrace_core.budget import Budget
 from tokentrace_core.endings import Endings
+from tokentrace_core.joined_runs import JoinedRuns
 from tokentrace_core.open_spans import Node
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.prompts import Message
 from tokentrace_core.redact import Redactor
-from tokentrace_core.runs import OpenRuns
 from tokentrace_core.sealing import Sealer
 from tokentrace_core.signals import Event
 
@@ -48,7 +48,7 @@ class Recording:
     ) -> None:
         self.prices = prices or PriceBook.default()
         self._sealer = Sealer(redactor or Redactor(), result_chars)
-        self._runs = OpenRuns(
+        self._runs = JoinedRuns(
             self,
             self._sealer,
             self.prices,

@@ -120,7 +120,7 @@ class OpenRuns:
     def touch(self, run: OpenRun) -> None:
         """Something happened in it: of all runs it is the last to be given up."""
         run.touched = time.monotonic()
-        self._runs.move_to_end(run.root.id)
+        self._runs.move_to_end(run.id)
 
     def finish(self, node: Node) -> None:
         """The node is over; late children still find it for a while."""
@@ -277,7 +277,7 @@ class OpenRuns:
         run.forget_parts()
         run.history = self._history()
         run.loop.sent = run.loop.step = None
-        self._runs.pop(run.root.id, None)
+        self._runs.pop(run.id, None)
 
     def open_ones(self) -> list[OpenRun]:
         return list(self._runs.values())

@@ -28,6 +28,7 @@ from tokentrace_core.call_blocks import LLMBlock, ToolBlock
 from tokentrace_core.context import SessionInfo, frames_of
 from tokentrace_core.ids import new_run_id
 from tokentrace_core.pricing import PriceBook
+from tokentrace_core.propagation import Propagation
 from tokentrace_core.recorder import Recorder
 from tokentrace_core.redact import Redactor
 from tokentrace_core.reserving import ReservedAmount, nano_of
@@ -51,7 +52,7 @@ def default_path() -> Path:
     return Path(os.environ.get("TOKENTRACE_DB") or DEFAULT_PATH)
 
 
-class Tracer:
+class Tracer(Propagation):
     """Records runs into one SQLite file and stops them at their budget.
 
     `path`: the file; by default `TOKENTRACE_DB` or ./traces.db. `budget`: limits for each run. `project`,
@@ -84,6 +85,7 @@ class Tracer:
         shielded(self.recorder.prices.warm)()
         self._writer = open_writer(self.path, durability)
         self.recorder.use_recall(self._writer.recall)
+        self.recorder.use_look_up(self._writer.look_up)
         self.recorder.use_ledger(self._writer.ledger)
         self._closed = False
         self._receivers = [

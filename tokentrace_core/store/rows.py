@@ -14,7 +14,7 @@ import msgspec
 from tokentrace_core.payload import Payload, canonical_json
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.snapshot import snapshot
-from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
+from tokentrace_core.spans import LLMCall, Run, RunPart, Score, Session, Step, ToolCall
 
 #: The widest integer SQLite stores.
 _WIDEST = 2**63 - 1
@@ -111,7 +111,7 @@ def _plain(value: Any) -> Any:
 
 
 STATEMENTS: dict[type, Statement] = {
-    kind: _statement(kind) for kind in (Session, Run, Step, LLMCall, ToolCall, Score)
+    kind: _statement(kind) for kind in (Session, Run, RunPart, Step, LLMCall, ToolCall, Score)
 }
 
 INSERT_MESSAGE = "insert or ignore into messages (id, role, body, bytes) values (?, ?, ?, ?)"

@@ -16,15 +16,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from tokentrace_core.joined_runs import SoFar
 from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
-from tokentrace_core.spans import LLMCall, Run
+from tokentrace_core.spans import LLMCall, Run, RunPart
 from tokentrace_core.store import process_end
 from tokentrace_core.store.errand import Errand
 from tokentrace_core.store.lease import Lease
 from tokentrace_core.store.ledger import FileLedger
 from tokentrace_core.store.losses import Losses, whole
+from tokentrace_core.store.parts import run_so_far, take_in
 from tokentrace_core.store.rows import (
     INSERT_MESSAGE,
     INSERT_PROMPT,
@@ -37,6 +40,8 @@ from tokentrace_core.store.trace_file import Durability, TraceFile, is_damage, i
 from tokentrace_core.store.waiting_line import Flush, WaitingLine
 
 log = logging.getLogger("tokentrace")
+
+T = TypeVar("T")
 
 #: How long one batch is tried on a locked file, and the longest pause in between.
 _LOCKED_PATIENCE_S = 120.0
@@ -118,16 +123,23 @@ class Writer:
 
     def recall(self, session_id: str) -> Run | None:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
-        with self._recalling:
-            return self._recall(session_id)
+        return self._look(lambda connection: waiting_run(connection, session_id))
 
-    def _recall(self, session_id: str) -> Run | None:
+    def look_up(self, run_id: str) -> SoFar | None:
+        """What the file says of a run that another process began; None if that process does not write to it."""
+        return self._look(lambda connection: run_so_far(connection, run_id))
+
+    def _look(self, ask: Callable[[sqlite3.Connection], T | None]) -> T | None:
+        with self._recalling:
+            return self._asked(ask)
+
+    def _asked(self, ask: Callable[[sqlite3.Connection], T | None]) -> T | None:
         try:
             connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=0.05)
         except (sqlite3.Error, ValueError):  # no file yet, or no path that could be one
             return None
         try:
-            return waiting_run(connection, session_id)
+            return ask(connection)
         except sqlite3.Error:
             return None
         finally:
@@ -239,6 +251,7 @@ class Writer:
 
         def write(connection: sqlite3.Connection) -> None:
             unfit[:] = [span for span in batch if not self._write_span(connection, span)]
+            take_in(connection, batch, self._lease)
             self._lease.renew(connection)
             self._losses.write(connection, self._lease.id)
 
@@ -266,8 +279,8 @@ class Writer:
 
     def _owe(self, spans: list[object]) -> None:
         for span in spans:
-            if isinstance(span, (Run, Errand)):
-                self._owed[span.id if isinstance(span, Run) else id(span)] = span
+            if isinstance(span, (Run, RunPart, Errand)):
+                self._owed[id(span) if isinstance(span, Errand) else span.id] = span
         while len(self._owed) > _OWED_RUNS:
             del self._owed[next(iter(self._owed))]
 
