@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 from tokentrace_core import context, signals
-from tokentrace_core.ids import new_span_id
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.runs import OpenRuns
 from tokentrace_core.sealing import identifier
@@ -65,13 +64,13 @@ class JoinedRuns(OpenRuns):
             attributes=seal.facts(facts.get("attributes")),
             started_at=0,
         )
-        run = OpenRun(span, self.account(), self._history())
+        run = OpenRun(span, self.account(), self._history(), self.timeline)
         span.started_at = run.clock.now()
         run.loop.parent_call_id = origin.span_id
         run.state = origin.state
         run.user_unknown = True
         run.part = RunPart(
-            id=new_span_id(),
+            id=self.timeline.span_id(),
             run_id=span.id,
             parent_id=origin.span_id,
             name=span.name,

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from tokentrace_core.account import Account, Reservation
-from tokentrace_core.ids import Clock
+from tokentrace_core.ids import Timeline
 from tokentrace_core.prompts import PromptHistory, Sent
 from tokentrace_core.replies import Reply
 from tokentrace_core.spans import LLMCall, Run, RunPart, Step, ToolCall
@@ -126,7 +126,7 @@ class Node:
         if parent is not None and self.loop is parent.loop:
             self.fixed_step = parent.fixed_step
         self.span: LLMCall | ToolCall | Step | None = None
-        self.opened = time.perf_counter_ns()
+        self.opened = run.clock.now()
         self.closed = False
         self.reservation: Reservation | None = None
         self.sent: Sent | None = None
@@ -196,6 +196,7 @@ class OpenRun:
         "root",
         "state",
         "steps",
+        "timeline",
         "touched",
         "unanswered",
         "user_unknown",
@@ -204,14 +205,21 @@ class OpenRun:
     )
 
     def __init__(
-        self, span: Run, account: Account | None, history: PromptHistory, *, implicit: bool = False
+        self,
+        span: Run,
+        account: Account | None,
+        history: PromptHistory,
+        timeline: Timeline,
+        *,
+        implicit: bool = False,
     ) -> None:
         self.root = span
         self.account = account
         self.history = history
         self.implicit = implicit
         """Opened for a call that came without a run; ends with it."""
-        self.clock = Clock()
+        self.timeline = timeline
+        self.clock = timeline.clock()
         self.loop = Loop(span.name)
         self.nodes: dict[Hashable, Node] = {}
         self.part: RunPart | None = None

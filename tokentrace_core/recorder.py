@@ -19,7 +19,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from tokentrace_core.call_verbs import CallVerbs
-from tokentrace_core.ids import new_span_id
 from tokentrace_core.joined_runs import LookUp, whereabouts
 from tokentrace_core.ledger import Ledger
 from tokentrace_core.open_spans import Loop
@@ -34,7 +33,7 @@ class Recorder(RunVerbs, CallVerbs):
 
     `result_chars`: tool results are kept up to this many characters (the full size is always kept).
     `idle_s`, `open_runs`: a run that has been silent this long, or is the oldest of too many, is given up
-    as `interrupted`, so that runs that never end cannot fill the memory.
+    as `interrupted`, so that runs that never end cannot fill the memory. `timeline`: where times and ids come from.
     """
 
     # ── facts about what is open ─────────────────────────────────────────────────────────────────────
@@ -64,7 +63,7 @@ class Recorder(RunVerbs, CallVerbs):
             if node is None:
                 return None
             return Score(
-                id=new_span_id(),
+                id=self._runs.timeline.span_id(),
                 run_id=node.run.root.id,
                 span_id=(node.span or node.run.root).id,
                 name=self._sealer.name(name) or "score",

@@ -13,6 +13,7 @@ from typing import Any
 from tokentrace_core import signals
 from tokentrace_core.budget import Budget
 from tokentrace_core.endings import Endings
+from tokentrace_core.ids import Timeline
 from tokentrace_core.joined_runs import JoinedRuns
 from tokentrace_core.open_spans import Node
 from tokentrace_core.pricing import PriceBook
@@ -43,6 +44,7 @@ class Recording:
         project: str | None = None,
         environment: str | None = None,
         result_chars: int = 2_000,
+        timeline: Timeline | None = None,
         idle_s: float = 6 * 3600,
         open_runs: int = 10_000,
     ) -> None:
@@ -54,6 +56,7 @@ class Recording:
             self.prices,
             budget,
             {"project": project, "environment": environment},
+            timeline or Timeline(),
             give_up=lambda run: self._ends.abandon(run),
             idle_s=idle_s,
             open_runs=open_runs,

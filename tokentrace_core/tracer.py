@@ -26,7 +26,7 @@ from tokentrace_core.blocks import RunBlock, SessionBlock, StepBlock
 from tokentrace_core.budget import Budget
 from tokentrace_core.call_blocks import LLMBlock, ToolBlock
 from tokentrace_core.context import SessionInfo, frames_of
-from tokentrace_core.ids import new_run_id
+from tokentrace_core.ids import Timeline, new_run_id
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.propagation import Propagation
 from tokentrace_core.recorder import Recorder
@@ -58,6 +58,7 @@ class Tracer(Propagation):
     `path`: the file; by default `TOKENTRACE_DB` or ./traces.db. `budget`: limits for each run. `project`,
     `environment`: written on every run. `result_chars`: how much of a tool's result is kept. `durability`: "normal"
     survives whatever happens to the process; "full" (each batch is synced to the disk) a power cut, too.
+    `timeline`: where times and ids come from, if not from the world: for simulations.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Tracer(Propagation):
         environment: str | None = None,
         result_chars: int = 2_000,
         durability: Durability = "normal",
+        timeline: Timeline | None = None,
     ) -> None:
         self.path = Path(path) if path is not None else default_path()
         self.recorder = Recorder(
@@ -80,6 +82,7 @@ class Tracer(Propagation):
             project=project,
             environment=environment,
             result_chars=result_chars,
+            timeline=timeline,
         )
         # The price tables take a quarter of a second to load: here, and not in the agent's first call.
         shielded(self.recorder.prices.warm)()
