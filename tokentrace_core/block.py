@@ -108,6 +108,10 @@ class Block(ABC, Generic[E]):
         shielded(self._recorder.note)(self.key, attributes)
         return self
 
+    def headers(self) -> dict[str, str]:
+        """For a request made in this span, from whichever thread; see `Tracer.headers`."""
+        return self._tracer.headers_at(self.key)
+
     def score(self, name: str, value: float, comment: str | None = None) -> Self:
         """Attach an evaluation to this span."""
         shielded(self._tracer.record_score)(self.key, name, value, comment)

@@ -21,6 +21,7 @@ from tokentrace_core.decorating import append
 from tokentrace_core.pricing import to_usd
 from tokentrace_core.shield import describe_error, shielded
 from tokentrace_core.spans import Run, Status, Step
+from tokentrace_core.trace_headers import Origin
 
 if TYPE_CHECKING:
     from tokentrace_core.tracer import Tracer
@@ -140,6 +141,18 @@ class RunBlock(Block[_RunEntry]):
         """Note an error that the agent survived; the run goes on."""
         errors = self.span.attributes.get("errors", []) if self.span else []
         self.set(errors=[*errors, describe_error(error)])
+
+
+class ContinuedBlock(RunBlock):
+    """What this process does in a run that another one began. Its cost and steps are those of this part."""
+
+    def __init__(self, tracer: Tracer, name: str, facts: dict[str, Any], origin: Origin) -> None:
+        super().__init__(tracer, name, facts)
+        self._origin = origin
+
+    def _open(self, entry: _RunEntry) -> None:
+        entry.span = self._recorder.continue_run(entry.key, self._name, self._origin, **self._facts)
+        entry.loop = self._recorder.loop_of(entry.key)
 
 
 class _StepEntry(Entry):

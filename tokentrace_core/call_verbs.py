@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,7 +9,6 @@ from tokentrace_core import model_calls, signals, steps
 from tokentrace_core.account import Account
 from tokentrace_core.accounting import charge
 from tokentrace_core.errors import BudgetExceeded
-from tokentrace_core.ids import new_span_id
 from tokentrace_core.open_spans import Node
 from tokentrace_core.pricing import to_nano
 from tokentrace_core.prompts import ToMessage
@@ -60,7 +58,7 @@ class CallVerbs(Recording):
             if (stopped := self._runs.stopped(parent)) is not None:
                 raise stopped.again()
             call = LLMCall(
-                id=new_span_id(),
+                id=self._runs.timeline.span_id(),
                 run_id="",
                 started_at=0,
                 kind=kind,
@@ -105,10 +103,12 @@ class CallVerbs(Recording):
             raise refusal
         return call
 
-    @staticmethod
-    def _claim(account: Account, node: Node) -> BudgetExceeded | None:
+    def _claim(self, account: Account, node: Node) -> BudgetExceeded | None:
         """Ask the limits that others share: it may take a transaction, so no other run waits for it."""
         try:
+            so_far = self._runs.so_far(node.run)
+            with self._lock:
+                self._runs.take_over(node.run, so_far)
             return account.claim(node.run.root, node.reservation) if node.reservation else None
         except Exception as error:
             log_once("a shared limit could not be asked", error)
@@ -163,7 +163,7 @@ class CallVerbs(Recording):
         if text:
             node.said.append(text)
         if node.span.first_token_ms is None:
-            node.span.first_token_ms = round((time.perf_counter_ns() - node.opened) / 1e6, 3)
+            node.span.first_token_ms = (node.run.clock.now() - node.opened) / 1000
 
     def close_llm(
         self,
@@ -220,7 +220,7 @@ class CallVerbs(Recording):
             asked_as = tool_call_id if isinstance(tool_call_id, str) else None
             step, asked_as = steps.step_of_tool(node, name, arguments, asked_as, events)
             call = ToolCall(
-                id=new_span_id(),
+                id=self._runs.timeline.span_id(),
                 run_id=node.run.root.id,
                 step_id=step.span.id,
                 kind=kind if kind in ("tool", "retrieval") else "tool",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from tokentrace_core import model_calls, signals, steps
+from tokentrace_core.joined_runs import JoinedRuns
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.prompts import ToMessage
 from tokentrace_core.replies import Reply
-from tokentrace_core.runs import OpenRuns
 from tokentrace_core.sealing import Sealer
 from tokentrace_core.signals import Event
 from tokentrace_core.spans import LLMCall, Span, Status, ToolCall, status_of
@@ -22,7 +22,7 @@ from tokentrace_core.spans import LLMCall, Span, Status, ToolCall, status_of
 class Endings:
     """Ends open parts. Used under the recorder's lock."""
 
-    def __init__(self, runs: OpenRuns, sealer: Sealer, prices: PriceBook) -> None:
+    def __init__(self, runs: JoinedRuns, sealer: Sealer, prices: PriceBook) -> None:
         self._runs = runs
         self._sealer = sealer
         self._prices = prices
@@ -39,7 +39,9 @@ class Endings:
         call.status, call.ended_at = status, node.run.clock.now()
         self._runs.finish(node)
         ended = signals.llm_call_ended if isinstance(call, LLMCall) else signals.tool_call_ended
-        events += [(ended, {"call": call}), (signals.run_updated, {"run": node.run.root})]
+        events.append((ended, {"call": call}))
+        if node.run.part is None:
+            events.append((signals.run_updated, {"run": node.run.root}))
         steps.call_ended(node, call, status, events)
         return events + self.implicit_run(node, call, answer)
 
@@ -95,7 +97,7 @@ class Endings:
         events = self._all_open(run, "interrupted")
         run.root.status, run.root.ended_at = "interrupted", run.clock.now()
         self._runs.forget(run)
-        return [*events, (signals.run_ended, {"run": run.root})]
+        return [*events, self._runs.ended(run)]
 
     def blame(self, span: Span, error: BaseException) -> None:
         """An error is told; being called off is none."""

@@ -42,6 +42,20 @@ class Clock:
         return (self._offset + time.perf_counter_ns()) // 1_000
 
 
+class Timeline:
+    """Where a recorder gets its times and ids from. This one is the world's; a simulation brings its own."""
+
+    def clock(self) -> Clock:
+        """The time of one run."""
+        return Clock()
+
+    def run_id(self) -> str:
+        return new_run_id()
+
+    def span_id(self) -> str:
+        return new_span_id()
+
+
 def _forget_lock_of_parent() -> None:
     global _lock
     _lock = threading.Lock()

@@ -13,10 +13,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from tokentrace_core.account import Account, Reservation
-from tokentrace_core.ids import Clock
+from tokentrace_core.ids import Timeline
 from tokentrace_core.prompts import PromptHistory, Sent
 from tokentrace_core.replies import Reply
-from tokentrace_core.spans import LLMCall, Run, Step, ToolCall
+from tokentrace_core.spans import LLMCall, Run, RunPart, Step, ToolCall
 from tokentrace_core.usage import Usage
 
 #: Finished parts of a run stay known for late children; this many, so that a run of any length stays bounded.
@@ -126,7 +126,7 @@ class Node:
         if parent is not None and self.loop is parent.loop:
             self.fixed_step = parent.fixed_step
         self.span: LLMCall | ToolCall | Step | None = None
-        self.opened = time.perf_counter_ns()
+        self.opened = run.clock.now()
         self.closed = False
         self.reservation: Reservation | None = None
         self.sent: Sent | None = None
@@ -152,11 +152,15 @@ class Node:
                 self._loop = Loop(self.name, self.loop, self.tool_id)
         return self._loop
 
+    def own_loop_if_any(self) -> Loop:
+        """The loop of the agent that this node is, else the one it belongs to."""
+        return self._loop or self.loop
+
     def loop_for_children(self) -> Loop:
         """A tool that calls models itself is an agent of its own; anything else passes its loop on."""
         if self._loop is None and isinstance(self.span, ToolCall):
             return self.own_loop()
-        return self._loop or self.loop
+        return self.own_loop_if_any()
 
     def is_within(self, other: Node) -> bool:
         node: Node | None = self
@@ -185,28 +189,45 @@ class OpenRun:
         "implicit",
         "loop",
         "nodes",
+        "part",
         "questions",
         "refused",
         "resumable",
         "root",
+        "state",
         "steps",
+        "timeline",
         "touched",
         "unanswered",
+        "user_unknown",
         "waiting",
         "waiting_since",
     )
 
     def __init__(
-        self, span: Run, account: Account | None, history: PromptHistory, *, implicit: bool = False
+        self,
+        span: Run,
+        account: Account | None,
+        history: PromptHistory,
+        timeline: Timeline,
+        *,
+        implicit: bool = False,
     ) -> None:
         self.root = span
         self.account = account
         self.history = history
         self.implicit = implicit
         """Opened for a call that came without a run; ends with it."""
-        self.clock = Clock()
+        self.timeline = timeline
+        self.clock = timeline.clock()
         self.loop = Loop(span.name)
         self.nodes: dict[Hashable, Node] = {}
+        self.part: RunPart | None = None
+        """If another process began it: what happens of it here. `root` then has this part's totals."""
+        self.state = ""
+        """The `tracestate` that came with it."""
+        self.user_unknown = False
+        """Whose run it is stands in the file, as soon as that process has written it."""
         self.asked: dict[str, OpenStep] = {}
         """Which step's model asked for a tool call, by the provider's id."""
         self.steps: dict[str, OpenStep] = {}
@@ -223,6 +244,11 @@ class OpenRun:
         """The call that a budget refused; from then on all are, and those are attempts at the same."""
         self.touched = time.monotonic()
         self._finished: deque[Hashable] = deque()
+
+    @property
+    def id(self) -> str:
+        """One of those under way here: a run may have several parts in one process."""
+        return self.part.id if self.part is not None else self.root.id
 
     def ask(self, questions: Iterable[Any]) -> None:
         """Begin to wait. The same question is heard at every level that it passes."""

@@ -19,12 +19,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from tokentrace_core.call_verbs import CallVerbs
-from tokentrace_core.ids import new_span_id
+from tokentrace_core.joined_runs import LookUp, whereabouts
 from tokentrace_core.ledger import Ledger
 from tokentrace_core.open_spans import Loop
 from tokentrace_core.run_verbs import RunVerbs
 from tokentrace_core.runs import Locator, Recall
 from tokentrace_core.spans import Score
+from tokentrace_core.trace_headers import Place
 
 
 class Recorder(RunVerbs, CallVerbs):
@@ -32,7 +33,7 @@ class Recorder(RunVerbs, CallVerbs):
 
     `result_chars`: tool results are kept up to this many characters (the full size is always kept).
     `idle_s`, `open_runs`: a run that has been silent this long, or is the oldest of too many, is given up
-    as `interrupted`, so that runs that never end cannot fill the memory.
+    as `interrupted`, so that runs that never end cannot fill the memory. `timeline`: where times and ids come from.
     """
 
     # ── facts about what is open ─────────────────────────────────────────────────────────────────────
@@ -62,7 +63,7 @@ class Recorder(RunVerbs, CallVerbs):
             if node is None:
                 return None
             return Score(
-                id=new_span_id(),
+                id=self._runs.timeline.span_id(),
                 run_id=node.run.root.id,
                 span_id=(node.span or node.run.root).id,
                 name=self._sealer.name(name) or "score",
@@ -128,6 +129,16 @@ class Recorder(RunVerbs, CallVerbs):
                 account.settle_amount(reservation, spent_nano)
 
         return settle
+
+    def whereabouts(self, key: Hashable | None) -> Place | None:
+        """Where in its run an open part is; without a key, where the code runs. None outside of any."""
+        with self._lock:
+            node = self._find(key)
+            return None if node is None else whereabouts(node)
+
+    def use_look_up(self, look_up: LookUp) -> None:
+        """Where to learn of a run that another process began."""
+        self._runs.look_up = look_up
 
     def use_recall(self, recall: Recall) -> None:
         """Where to look for a waiting run of a session that this process does not know."""

@@ -13,11 +13,12 @@ from typing import Any
 from tokentrace_core import signals
 from tokentrace_core.budget import Budget
 from tokentrace_core.endings import Endings
+from tokentrace_core.ids import Timeline
+from tokentrace_core.joined_runs import JoinedRuns
 from tokentrace_core.open_spans import Node
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.prompts import Message
 from tokentrace_core.redact import Redactor
-from tokentrace_core.runs import OpenRuns
 from tokentrace_core.sealing import Sealer
 from tokentrace_core.signals import Event
 
@@ -43,17 +44,19 @@ class Recording:
         project: str | None = None,
         environment: str | None = None,
         result_chars: int = 2_000,
+        timeline: Timeline | None = None,
         idle_s: float = 6 * 3600,
         open_runs: int = 10_000,
     ) -> None:
         self.prices = prices or PriceBook.default()
         self._sealer = Sealer(redactor or Redactor(), result_chars)
-        self._runs = OpenRuns(
+        self._runs = JoinedRuns(
             self,
             self._sealer,
             self.prices,
             budget,
             {"project": project, "environment": environment},
+            timeline or Timeline(),
             give_up=lambda run: self._ends.abandon(run),
             idle_s=idle_s,
             open_runs=open_runs,

@@ -16,7 +16,9 @@ text is folded before the rules read it: `redaction_text.py`; how they are tried
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from tokentrace_core.redaction_labels import telling_key
@@ -226,11 +228,14 @@ class Redactor:
         return self._not_allowed(text, new) if new and self._allowed else new
 
     def _not_allowed(self, text: str, spans: list[Span]) -> list[Span]:
-        allowed = [found.span() for pattern in self._allowed for found in pattern.finditer(text)]
+        allowed = sorted(found.span() for pattern in self._allowed for found in pattern.finditer(text))
+        begins = [first for first, _ in allowed]
+        # Of those that begin so far, the one that ends last.
+        ends = list(accumulate((last for _, last in allowed), max))
         return [
             (start, end, rank)
             for start, end, rank in spans
-            if not any(first <= start and end <= last for first, last in allowed)
+            if not (before := bisect_right(begins, start)) or ends[before - 1] < end
         ]
 
 

@@ -41,9 +41,10 @@ def _mailbox(text: str, start: int, end: int) -> Region | None:
 
 
 def _spelled_mailbox(text: str, start: int, end: int) -> Region | None:
-    name = _NAME_BACKWARDS.match(text[max(0, start - _LONGEST_NAME) : start].rstrip(" ")[::-1])
-    blanks = start - len(text[:start].rstrip(" ")) if start else 0
-    return None if name is None else (start - blanks - name.end(), end)
+    before = text[max(0, start - _LONGEST_NAME) : start]
+    apart = before.rstrip(" ")
+    name = _NAME_BACKWARDS.match(apart[::-1])
+    return None if name is None else (start - len(before) + len(apart) - name.end(), end)
 
 
 _LABEL = r"[\w\-]{1,63}+"

@@ -58,21 +58,45 @@ _ANY_MAKER = re.compile(
     r"|key-|d(?:api|o[opr]_v1|ckr_|p\.[psc])|tvly-|l(?:sv2_|in_)|f(?:w_|igd_)|NR[AI]|PMAK-|HRKU-"
 )
 _REACH = 8
-_REST = re.compile(r"[\w\-.~+/=:]{0,4096}")
+_REST = re.compile(r"[\w\-.~+/=:]*+")
 
 
 @scan(LONG)
 def keyish(sheet: Sheet) -> list[Region]:
     """Long words in or right in front of which a maker's prefix stands."""
-    regions = []
-    text = sheet.text
+    regions: list[Region] = []
+    text, done = sheet.text, 0
     for start, end in sheet.regions(tokens):
-        if end - start == 36 and text[start + 8] == "-" == text[start + 23]:
+        if end <= done or (end - start == 36 and text[start + 8] == "-" == text[start + 23]):
             continue  # a UUID
         found = _ANY_MAKER.search(text, max(0, start - _REACH), end)
         if found is not None:
             rest = _REST.match(text, end)
-            regions.append((found.start(), rest.end() if rest else end))
+            done = rest.end() if rest else end
+            regions.append((found.start(), done))
+    return regions
+
+
+#: A token of three or five parts, and the first part of one.
+_WEB_TOKEN = re.compile(r"eyJ[\w\-]{6,}+\.[\w\-]{4,}+(?:\.[\w\-]*+){0,3}")
+_FIRST_PART = re.compile(r"eyJhbGciO[\w\-=]{10,}+")
+
+
+@scan(LONG)
+def web_tokens(sheet: Sheet) -> list[Region]:
+    """JSON web tokens, from a word's first `eyJ` on: what follows the word decides, so a later one fares no better."""
+    regions: list[Region] = []
+    text, done = sheet.text, 0
+    for start, end in sheet.regions(tokens):
+        at = text.find("eyJ", start, end) if start >= done else -1
+        if at < 0:
+            continue
+        found = _WEB_TOKEN.match(text, at) if text[end : end + 1] == "." else None
+        if found is None and (at := text.find("eyJhbGciO", at, end)) >= 0:
+            found = _FIRST_PART.match(text, at)
+        if found is not None:
+            regions.append(found.span())
+            done = found.end()
     return regions
 
 
@@ -103,7 +127,7 @@ def _random_secret(text: str, start: int, end: int) -> bool:
 
 
 _BEGIN = r"-{3,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{3,5}"
-_END = re.compile(r"-{3,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{3,5}")
+_NEXT_MARK = re.compile(r"-{3,5} ?(?:(END)|BEGIN) (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{3,5}")
 _BODY = re.compile(
     r"(?:[A-Za-z0-9+/=]{12,}|[A-Za-z0-9+/=]{1,76}(?=\s*(?:\Z|[\\\"'`<\0]))|[\s\\\"'>|+:]+"
     r"|(?:Proc-Type|DEK-Info|Version|Comment):[^\n\0]{0,80})*+"
@@ -112,12 +136,13 @@ _LONGEST_PEM = 20_000
 
 
 def _whole_pem(text: str, start: int, end: int) -> Region:
-    """Up to its end; where that is missing, what looks like the key's lines."""
+    """Up to its end; where that is missing, or the next key begins before it, what looks like the key's lines."""
     limit = end + _LONGEST_PEM
-    final = _END.search(text, end, limit)
-    stop = final.end() if final is not None else min(limit, len(text))
+    mark = _NEXT_MARK.search(text, end, limit)
+    final = mark is not None and mark[1] is not None
+    stop = min(limit, len(text)) if mark is None else mark.end() if final else mark.start()
     masked = text.find("\0", end, stop)
-    if final is not None and masked < 0:
+    if final and masked < 0:
         return start, stop
     body = _BODY.match(text, end, masked if masked >= 0 else stop)
     return start, (body.end() if body else end)
@@ -152,8 +177,8 @@ KEY_RULES: tuple[Rule, ...] = (
     Rule(
         "JWT",
         "[JWT_REDACTED]",
-        re.compile(r"eyJ[\w\-]{6,}+\.[\w\-]{4,}+(?:\.[\w\-]*+){0,3}|eyJhbGciO[\w\-=]{10,}+"),
-        within=keyish,
+        WHOLE,
+        within=web_tokens,
     ),
     Rule(
         "KEY_DISCORD",

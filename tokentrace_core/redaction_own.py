@@ -62,7 +62,7 @@ def _bounded(rule: Rule) -> list[Rule]:
     return [short, Rule(rule.name, rule.placeholder, WHOLE, within=_long, extent=_give_up)]
 
 
-@scan()
+@scan(apart=True)
 def windows(sheet: Sheet) -> list[Region]:
     """All of the text, in overlapping pieces."""
     length = len(sheet.text)

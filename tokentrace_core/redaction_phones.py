@@ -1,15 +1,13 @@
 """Phone numbers: by their shape, by what the text calls them, and in doubt by the numbering plans of the world.
 
 A `+` and a country's code, or the groups in which Americans write a number, are enough. Bare digits are a phone number
-if a word nearby says so. What is left, a national number without either, is asked of the library `phonenumbers`, which
-knows every country's plan: it is loaded when the first such candidate turns up.
+if a word nearby says so. What is left, a national number without either, is looked up in the countries' numbering plans
+(`redaction_plans`).
 """
 
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import Any
 
 from tokentrace_core.redaction_figures import (
     american_numbers,
@@ -25,6 +23,7 @@ from tokentrace_core.redaction_numbers import (
     is_something_else,
     words_before,
 )
+from tokentrace_core.redaction_plans import given_out
 from tokentrace_core.redaction_rule import Rule
 from tokentrace_core.redaction_sheet import FIGURE, Region, Sheet, scan
 
@@ -148,13 +147,13 @@ def _international(text: str, start: int, end: int) -> bool:
         return False
     if glued and _is_labelled(words_before(text, start)):
         return True
-    return not (glued or short) or _given_out("+" + digits)
+    return not (glued or short) or given_out(digits)
 
 
 def _with_zeros(text: str, start: int, end: int) -> bool:
     """`0044 ...`: a padded id looks the same, so the plan decides, or a label."""
     digits = digits_of(text[start:end])
-    return 10 <= len(digits) <= 17 and (_labelled(text, start, end) or _given_out("+" + digits[2:]))
+    return 10 <= len(digits) <= 17 and (_labelled(text, start, end) or given_out(digits[2:]))
 
 
 def _national(text: str, start: int, end: int) -> bool:
@@ -166,27 +165,7 @@ def _national(text: str, start: int, end: int) -> bool:
     if not 9 <= len(digits) <= 12 or _POSTAL.fullmatch(text, start, end) is not None:
         return False
     regions = _REGIONS if digits[0] == "0" else _REGIONS_WITHOUT_ZERO
-    return any(_given_out(digits, region) for region in regions)
-
-
-@cache
-def _plans() -> Any:
-    try:
-        import phonenumbers
-    except ImportError:
-        return None
-    return phonenumbers
-
-
-def _given_out(number: str, region: str | None = None) -> bool:
-    """Whether a country's numbering plan has this number. Without the library any may be one."""
-    plans = _plans()
-    if plans is None:
-        return True
-    try:
-        return bool(plans.is_valid_number(plans.parse(number, region)))
-    except plans.NumberParseException:
-        return False
+    return any(given_out(digits, region) for region in regions)
 
 
 _EXTENSION = r"(?:[ ,;]{0,2}(?:x|ext\.?|extension) ?\.?[0-9]{1,6}(?![0-9]))?"

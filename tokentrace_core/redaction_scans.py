@@ -209,10 +209,13 @@ def telling_words(sheet: Sheet) -> list[Region]:
 
 def _names(sheet: Sheet) -> list[Region]:
     shape = sheet.shape
-    names = {}
-    for at in sheet.telling:
-        names[shape.rfind(b" ", 0, at) + 1] = _end_of(shape, at)
-    return sorted(names.items())
+    names: list[Region] = []
+    end = -1
+    for at in sorted(sheet.telling):
+        if at >= end:
+            start, end = shape.rfind(b" ", max(end, 0), at) + 1, _end_of(shape, at)
+            names.append((start, end))
+    return names
 
 
 _FOREIGN = re.compile(

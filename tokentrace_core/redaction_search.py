@@ -7,7 +7,7 @@ reported where it stands in the original, whatever was folded away before the ru
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from tokentrace_core.redaction_rule import WHOLE, Rule
@@ -19,6 +19,8 @@ Span: TypeAlias = tuple[int, int, int]
 
 #: What a text may cost, and what more for each of its characters.
 _PATIENCE_S, _PATIENCE_PER_CHARACTER_S = 2.0, 2e-5
+#: Longer than whatever may begin inside something that only looks like it.
+_LONG_MATCH = 128
 
 
 class TooSlow(Exception):
@@ -71,24 +73,40 @@ def _search(
     spans: list[Span],
 ) -> None:
     """Adds the rule's finds. After a refused match the search goes on one character later, not behind it: a number may
-    begin inside a look-alike."""
-    left, right = rule.reach
+    begin inside a look-alike. Of a long one only the end is tried again, since else it were read once per character."""
     search, extent, accept = rule.pattern.search, rule.extent, rule.accept
     once = rule.pattern is WHOLE
-    done, length = 0, len(text)
-    for begin, stop in regions:
-        start, end = begin - left, stop + right
+    done = 0
+    for start, end in regions if once else _stretches(regions, rule, len(text)):
         if start < done:
             start = done
-        if end > length:
-            end = length
         while start < end and (match := search(text, start, end)) is not None:
             span: Region | None = match.span(group)
             if extent is not None:
                 span = extent(text, *match.span(group))
-            start = end if once else match.start() + 1
+            start = end if once else max(match.start() + 1, match.end() - _LONG_MATCH)
             if span is not None and span[0] < span[1] and (accept is None or accept(text, *span)):
                 spans.append((*span, rank))
                 done = start = max(start, match.end(), span[1])
         if time.monotonic() > deadline:
             raise TooSlow(rule.name)
+
+
+def _stretches(regions: list[Region], rule: Rule, length: int) -> Iterable[Region]:
+    """The regions with their reach, those that overlap as one: so no character is searched twice."""
+    if rule.within is not None and rule.within.apart:
+        return regions
+    return _joined(regions, *rule.reach, length)
+
+
+def _joined(regions: list[Region], left: int, right: int, length: int) -> Iterator[Region]:
+    start, end = 0, -1
+    for begin, stop in regions:
+        if begin - left > end:
+            if end >= 0:
+                yield start, end
+            start, end = max(begin - left, 0), min(stop + right, length)
+        elif stop + right > end:
+            end = min(stop + right, length)
+    if end >= 0:
+        yield start, end

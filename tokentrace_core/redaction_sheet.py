@@ -17,18 +17,20 @@ Region: TypeAlias = tuple[int, int]
 
 
 class Scan:
-    """Where in a text its rules look. `signs`: run only if the text has all of them."""
+    """Where in a text its rules look. `signs`: run only if the text has all of them. Regions that overlap are searched
+    as one, unless they are `apart`."""
 
-    __slots__ = ("find", "signs")
+    __slots__ = ("apart", "find", "signs")
 
-    def __init__(self, find: Callable[[Sheet], list[Region]], signs: int = 0) -> None:
+    def __init__(self, find: Callable[[Sheet], list[Region]], signs: int = 0, apart: bool = False) -> None:
         self.find = find
         self.signs = signs
+        self.apart = apart
 
 
-def scan(signs: int = 0) -> Callable[[Callable[[Sheet], list[Region]]], Scan]:
+def scan(signs: int = 0, *, apart: bool = False) -> Callable[[Callable[[Sheet], list[Region]]], Scan]:
     """Makes a function a `Scan`."""
-    return lambda find: Scan(find, signs)
+    return lambda find: Scan(find, signs, apart)
 
 
 #: An `@`, a colon, a tilde, a closing bracket; digits, a row of them, as many as an account has; a long word; a name

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tokentrace_core.redact import Redactor
     from tokentrace_core.redaction_search import Span
 
+#: So many windows are awaited before a look: each look reads two windows again, or three.
+_LOOK = 4
 #: After so much text without a place to cut, it is cut where it must; of a find, so much is held back.
 _HOLD = 4_096
 _LONGEST = 65_536
@@ -25,7 +27,7 @@ class RedactorStream:
     """Redacts text that arrives in pieces: a secret cut in two by a piece's end is still found.
 
     What `feed` and `close` return, put together, is what `redact` makes of the whole text, as long as a word begins at
-    least every 4,096 characters, and apart from what only a whole JSON document's names give away. Holds back about a
+    least every 4,096 characters, and apart from what only a whole JSON document's names give away. Holds back about two
     thousand characters, and more while a find grows. Not for use by two threads at once.
     """
 
@@ -35,7 +37,7 @@ class RedactorStream:
         self._held = ""
         self._gone = 0
         """How much at the beginning of what is held has gone out, and is kept for what it says of the rest."""
-        self._next_look = 2 * self._window
+        self._next_look = _LOOK * self._window
 
     def feed(self, chunk: str) -> str:
         """Takes the next piece and returns what is certain by now, which may be nothing. Never raises."""
@@ -50,7 +52,7 @@ class RedactorStream:
         """The rest. Afterwards the stream is empty and may be used again."""
         held, gone = self._held, self._gone
         self._held, self._gone = "", 0
-        self._next_look = 2 * self._window
+        self._next_look = _LOOK * self._window
         if not gone:
             return self._redactor.redact(held) if held else ""
         try:
@@ -68,11 +70,9 @@ class RedactorStream:
             cut, ready = len(held), self._redactor.failed(len(held) - gone)
         if cut <= gone:
             # Looked at less and less often, so that one long find costs no more than its length.
-            self._next_look = (
-                (len(held) - gone) * 2 if len(held) - gone > _HOLD else self._next_look + self._window
-            )
+            self._next_look = (len(held) - gone) * 2
             return ""
-        self._next_look = 2 * self._window
+        self._next_look = _LOOK * self._window
         keep = max(0, cut - self._window)
         self._held, self._gone = held[keep:], cut - keep
         return ready

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from tokentrace_core.redaction_labels import telling_key
 
 _DEPTH = 128
+_LONGEST_REPEATED = 256
 _LONGEST_DOCUMENT = 1_000_000
 _OPEN = object()
 _CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset)
@@ -39,18 +40,19 @@ class TextRedactor(Protocol):
 
 
 class Walk:
-    """One structure. Shared containers are walked once; one that is still being walked contains itself."""
+    """One structure, walked once. Shared containers are walked once; one that is still being walked contains itself."""
 
     def __init__(self, redactor: TextRedactor, nesting: int = 0) -> None:
         self._redactor = redactor
         self._nesting = nesting
         self._seen: dict[int, Any] = {}
+        self._texts: dict[tuple[str, str], str] = {}
 
     def value(self, value: Any, depth: int = 0, name: str = "") -> Any:
         """`name`: the key that it stands under, if that says what its digits are."""
         kind = type(value)
         if kind is str:
-            return self._redactor.redact_inside(value, name, self._nesting)
+            return self._text(value, name)
         if value is None or kind is bool:
             return value
         if kind is int or kind is float:
@@ -58,6 +60,15 @@ class Walk:
         if issubclass(kind, _CONTAINERS):
             return self._container(value, depth, name)
         return self._other(value, name)
+
+    def _text(self, text: str, name: str) -> str:
+        """Rows of a table repeat themselves, so a walk remembers, and forgets it all when it ends."""
+        if len(text) > _LONGEST_REPEATED:
+            return self._redactor.redact_inside(text, name, self._nesting)
+        redacted = self._texts.get((text, name))
+        if redacted is None:
+            redacted = self._texts[text, name] = self._redactor.redact_inside(text, name, self._nesting)
+        return redacted
 
     def _container(self, value: Any, depth: int, name: str) -> Any:
         if id(value) in self._seen:
@@ -79,6 +90,7 @@ class Walk:
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
+        taken: dict[str, int] = {}
         named = _placeholder_of_named(value)
         for key, item in dict.items(value):
             text = type(key) is str
@@ -89,7 +101,7 @@ class Walk:
                 item = placeholder
             else:
                 item = self.value(item, depth, key if text and is_labelling(key) else "")
-            result[_free_key(result, self.value(key, depth))] = item
+            result[_free_key(result, self.value(key, depth), taken)] = item
         return result
 
     def _number(self, value: float, name: str) -> Any:
@@ -142,13 +154,14 @@ def _second_of_pair(items: list[Any]) -> str | None:
     return None
 
 
-def _free_key(taken: dict[Any, Any], key: Any) -> Any:
-    """Two keys may become the same placeholder; neither entry may be lost for it."""
-    if key not in taken or not isinstance(key, str):
+def _free_key(result: dict[Any, Any], key: Any, taken: dict[str, int]) -> Any:
+    """Two keys may become the same placeholder; neither entry may be lost for it. `taken`: the numbers given out."""
+    if key not in result or not isinstance(key, str):
         return key
-    number = 2
-    while f"{key}#{number}" in taken:
+    number = taken.get(key, 1) + 1
+    while f"{key}#{number}" in result:
         number += 1
+    taken[key] = number
     return f"{key}#{number}"
 
 

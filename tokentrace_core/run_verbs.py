@@ -12,6 +12,7 @@ from tokentrace_core.recording import Recording, as_is
 from tokentrace_core.replies import Reply
 from tokentrace_core.signals import Event
 from tokentrace_core.spans import LLMCall, Run, Step, ToolCall, status_of
+from tokentrace_core.trace_headers import Origin
 
 _NOTHING = Reply()
 
@@ -42,6 +43,27 @@ class RunVerbs(Recording):
             events += self._early_end(key)
         self._tell(events)
         return run
+
+    def continue_run(self, key: Hashable, name: str, origin: Origin, **facts: Any) -> Run:
+        """A request of another process goes on here: a part of its run, as long as it is open under this key.
+
+        In the process that began the run, it is a nested agent. From nobody, it is a run of its own. `facts`: as of
+        `open_run`; of a part only the user, the environment and the attributes are kept.
+        """
+        if origin.run_id is None:
+            return self.open_run(key, name, **{**facts, "session": origin.session_id or facts.get("session")})
+        with self._lock:
+            events: list[Event] = []
+            asked = self._runs.nodes.get(key) or self._runs.known_here(origin)
+            if asked is None:
+                run = self._runs.join(key, name, origin, facts, events).run
+            else:
+                run = asked.run
+                if key not in self._runs.nodes:
+                    self._runs.add(Node(key, run, asked, self._sealer.name(name)))
+            events += self._early_end(key)
+        self._tell(events)
+        return run.root
 
     def nest(
         self,

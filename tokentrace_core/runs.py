@@ -14,7 +14,7 @@ from tokentrace_core import context, signals
 from tokentrace_core.account import Account
 from tokentrace_core.budget import Budget
 from tokentrace_core.errors import BudgetExceeded
-from tokentrace_core.ids import new_run_id
+from tokentrace_core.ids import Timeline
 from tokentrace_core.ledger import Ledger
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.pricing import PriceBook
@@ -44,6 +44,7 @@ class OpenRuns:
         prices: PriceBook,
         budget: Budget | None,
         written_on_all: Mapping[str, str | None],
+        timeline: Timeline,
         *,
         give_up: Callable[[OpenRun], list[Event]],
         idle_s: float,
@@ -53,6 +54,7 @@ class OpenRuns:
         self.locators: list[Locator] = []
         self.recall: Recall | None = None
         self.ledger: Ledger | None = None
+        self.timeline = timeline
         self._owner = owner
         self._sealer = sealer
         self._prices = prices
@@ -120,7 +122,7 @@ class OpenRuns:
     def touch(self, run: OpenRun) -> None:
         """Something happened in it: of all runs it is the last to be given up."""
         run.touched = time.monotonic()
-        self._runs.move_to_end(run.root.id)
+        self._runs.move_to_end(run.id)
 
     def finish(self, node: Node) -> None:
         """The node is over; late children still find it for a while."""
@@ -147,7 +149,7 @@ class OpenRuns:
         for idle in self._idle_ones():
             events += self._give_up(idle)
         seal, ambient = self._sealer, context.current_session()
-        run_id = new_run_id()
+        run_id = self.timeline.run_id()
         session, user = facts.get("session"), facts.get("user")
         if ambient is not None:
             session, user = session or ambient.id, user or ambient.user
@@ -167,7 +169,7 @@ class OpenRuns:
             attributes=seal.facts(facts.get("attributes")),
             started_at=0,
         )
-        run = OpenRun(span, self.account(), self._history(), implicit=implicit)
+        run = OpenRun(span, self.account(), self._history(), self.timeline, implicit=implicit)
         run.resumable = session is not None and not implicit
         span.started_at = run.clock.now()
         metadata = ambient.metadata if ambient and seal.session(ambient.id) == span.session_id else {}
@@ -198,7 +200,7 @@ class OpenRuns:
         span = self.recall(session) if self.recall is not None else None
         if span is None:
             return None
-        run = OpenRun(span, self.account(), self._history())
+        run = OpenRun(span, self.account(), self._history(), self.timeline)
         run.loop.steps = span.steps
         if run.account is not None:
             run.account.take_over(span.cost_nano_usd, span.input_tokens + span.output_tokens)
@@ -278,7 +280,7 @@ class OpenRuns:
         run.forget_parts()
         run.history = self._history()
         run.loop.sent = run.loop.step = None
-        self._runs.pop(run.root.id, None)
+        self._runs.pop(run.id, None)
 
     def open_ones(self) -> list[OpenRun]:
         return list(self._runs.values())

@@ -20,6 +20,8 @@ __all__ = [
     "llm_call_refused",
     "llm_call_started",
     "run_ended",
+    "run_part_ended",
+    "run_part_started",
     "run_started",
     "run_updated",
     "run_waiting",
@@ -45,6 +47,12 @@ run_updated = _signals.signal(
 run_waiting = _signals.signal("run-waiting", doc="receiver(recorder, run): it waits for a human.")
 run_ended = _signals.signal(
     "run-ended", doc="receiver(recorder, run): answered, failed or stopped; totals are in."
+)
+run_part_started = _signals.signal(
+    "run-part-started", doc="receiver(recorder, part): a run that another process began goes on here, too."
+)
+run_part_ended = _signals.signal(
+    "run-part-ended", doc="receiver(recorder, part): this process's part of that run is over."
 )
 step_started = _signals.signal("step-started", doc="receiver(recorder, step): a loop iteration began.")
 step_ended = _signals.signal(
@@ -77,6 +85,8 @@ CARRIES: dict[NamedSignal, str] = {
     run_updated: "run",
     run_waiting: "run",
     run_ended: "run",
+    run_part_started: "part",
+    run_part_ended: "part",
     step_started: "step",
     step_ended: "step",
     step_updated: "step",

@@ -93,6 +93,20 @@ class Run(Span, kw_only=True, eq=False):
     estimated_calls: int = 0
 
 
+class RunPart(Span, kw_only=True, eq=False):
+    """What one process did in a run that another one began; see `Tracer.continue_from`."""
+
+    table: ClassVar[str] = "run_parts"
+
+    parent_id: str
+    """The span that asked for it, in the process that did."""
+    name: str
+    session_id: str
+    user_id: str | None = None
+    project: str | None = None
+    environment: str | None = None
+
+
 class Step(Span, kw_only=True, eq=False):
     """One loop iteration of an agent: think, act, observe."""
 
@@ -104,7 +118,7 @@ class Step(Span, kw_only=True, eq=False):
     agent_step: int = 1
     """Position in this agent's own loop, from 1."""
     parent_call_id: str | None = None
-    """The tool call that spawned this agent; None for the run's own agent."""
+    """The tool call that spawned this agent, or what asked another process; None for the run's own agent."""
     name: str | None = None
     reasoning: Payload | None = None
     cumulative_cost_nano_usd: int = 0

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokentrace_core import signals
-from tokentrace_core.ids import new_span_id
 from tokentrace_core.open_spans import Loop, Node, OpenRun, OpenStep
 from tokentrace_core.signals import Event
 from tokentrace_core.spans import LLMCall, Status, Step, ToolCall
@@ -26,7 +25,7 @@ def new_step(
     run.root.steps += 1
     loop.steps += 1
     span = Step(
-        id=new_span_id(),
+        id=run.timeline.span_id(),
         run_id=run.root.id,
         number=run.root.steps,
         agent=loop.agent,

@@ -26,8 +26,9 @@ from tokentrace_core.blocks import RunBlock, SessionBlock, StepBlock
 from tokentrace_core.budget import Budget
 from tokentrace_core.call_blocks import LLMBlock, ToolBlock
 from tokentrace_core.context import SessionInfo, frames_of
-from tokentrace_core.ids import new_run_id
+from tokentrace_core.ids import Timeline, new_run_id
 from tokentrace_core.pricing import PriceBook
+from tokentrace_core.propagation import Propagation
 from tokentrace_core.recorder import Recorder
 from tokentrace_core.redact import Redactor
 from tokentrace_core.reserving import ReservedAmount, nano_of
@@ -53,7 +54,7 @@ def default_path() -> Path:
     return Path(os.environ.get("TOKENTRACE_DB") or DEFAULT_PATH)
 
 
-class Tracer:
+class Tracer(Propagation):
     """Records runs into one SQLite file and stops them at their budget.
 
     `path`: the file; by default `TOKENTRACE_DB` or ./traces.db. `budget`: limits for each run. `project`,
@@ -61,6 +62,7 @@ class Tracer:
     survives whatever happens to the process; "full" (each batch is synced to the disk) a power cut, too.
     `retention`: how long what is recorded is kept; without it nothing ever goes. `key`: encrypts the file: a passphrase,
     64 hex digits, or a callable that gives one of these; by default `TOKENTRACE_KEY`.
+    `timeline`: where times and ids come from, if not from the world: for simulations.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Tracer:
         durability: Durability = "normal",
         retention: Retention | None = None,
         key: Key | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self.path = Path(path) if path is not None else default_path()
         self.recorder = Recorder(
@@ -85,6 +88,7 @@ class Tracer:
             project=project,
             environment=environment,
             result_chars=result_chars,
+            timeline=timeline,
         )
         # The price tables take a quarter of a second to load: here, and not in the agent's first call.
         shielded(self.recorder.prices.warm)()
@@ -94,6 +98,7 @@ class Tracer:
         if retention is not None:
             self._writer.keep(retention)
         self.recorder.use_recall(self._writer.recall)
+        self.recorder.use_look_up(self._writer.look_up)
         self.recorder.use_ledger(self._writer.ledger)
         self._closed = False
         self._receivers = [

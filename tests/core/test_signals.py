@@ -51,6 +51,12 @@ def act(tracer: Tracer) -> Callable[..., None]:
                 for _ in range(3):
                     with run.llm("gpt-4o"):
                         pass
+            elsewhere = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+            with (
+                pytest.raises(LookupError),
+                tracer.continue_from(elsewhere, f"continues {text}", attributes={"note": text}),
+            ):
+                raise LookupError(text)
 
     return play
 

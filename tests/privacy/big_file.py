@@ -18,9 +18,8 @@ from contextlib import closing
 from pathlib import Path
 
 from tokentrace_core.payload import content_id
-from tokentrace_core.store.pieces import transaction
 from tokentrace_core.store.rows import INSERT_MESSAGE, INSERT_PROMPT
-from tokentrace_core.store.trace_file import TraceFile
+from tokentrace_core.store.trace_file import TraceFile, transaction
 
 VICTIM = "ada.lovelace-0815"
 CANARIES = [f"canary-{number:02}-{'zyxwv' * 2}" for number in range(20)]

@@ -1,7 +1,7 @@
 """A run as a tree: rows in, nested dataclasses out; no text for people here.
 
 run → steps → model calls and tool calls, and below a tool call the steps of the agents that it spawned
-(`steps.parent_call_id`), to any depth. A call without a step, and a step whose tool call is not in the file,
+(`steps.parent_call_id`; below a step, what another process did for it), to any depth. A call without a step, and a step whose tool call is not in the file,
 hang under the run: nothing is left out. Children stand in the order in which they began.
 """
 
@@ -26,8 +26,9 @@ def read_tree(reader: Reader, reference: str) -> RunNode:
     tools = [node(ToolNode, row) for row in reader.tool_calls(run.id)]
     step_by_id = {step.id: step for step in steps}
     tool_by_id = {tool.id: tool for tool in tools}
+    asked_by: dict[str, Node] = {**step_by_id, **tool_by_id}
     for step in steps:
-        tool_by_id.get(step.parent_call_id or "", run).children.append(step)
+        asked_by.get(step.parent_call_id or "", run).children.append(step)
     calls: list[LLMNode | ToolNode] = [*llms, *tools]
     for call in calls:
         step_by_id.get(call.step_id or "", run).children.append(call)

@@ -16,6 +16,7 @@ from tokentrace_core.spans import LLMCall, Run
 from tokentrace_core.store.deletions import Deletions
 from tokentrace_core.store.errand import Errand
 from tokentrace_core.store.lease import Lease
+from tokentrace_core.store.parts import take_in
 from tokentrace_core.store.rows import INSERT_MESSAGE, INSERT_PROMPT, STATEMENTS, message_row, prompt_row
 from tokentrace_core.store.trace_file import TraceFile, is_damage
 
@@ -44,6 +45,7 @@ class Batch:
                 self.turned_away[PURGED].append(span)
             elif not self._write_span(connection, span):
                 self.turned_away[UNFIT].append(span)
+        take_in(connection, self.without_turned_away(self.spans), self._lease)
 
     def without_turned_away(self, spans: Sequence[object]) -> list[object]:
         """Those of these that are in the file."""

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tokentrace_core.ids import new_span_id
-from tokentrace_core.spans import Run
+from tokentrace_core.spans import Run, RunPart
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,6 +40,7 @@ class Lease:
     def __init__(self) -> None:
         self.id = new_span_id()
         self._open_runs: set[str] = set()
+        self._open_parts: set[str] = set()
         self._holds: set[str] = set()
         self._marked: set[str] = set()
         """Those of which the file says that they are ours."""
@@ -48,7 +49,7 @@ class Lease:
     @property
     def due_in(self) -> float | None:
         """Seconds until it has to be renewed; None if nothing runs. Never at once: that may just have failed."""
-        if not self._open_runs and not self._holds:
+        if not self._open_runs and not self._open_parts and not self._holds:
             return None
         return min(max(BEAT_S / 5, BEAT_S - (_now_us() - self._beat_at) / 1_000_000), BEAT_S)
 
@@ -72,6 +73,15 @@ class Lease:
             self._open_runs.add(run.id)
             self._marked.add(run.id)
             connection.execute("update runs set writer_id = ? where id = ?", [self.id, run.id])
+
+    def note_part(self, connection: sqlite3.Connection, part: RunPart) -> None:
+        """A part of another's run, as it was just written."""
+        if part.status == "running":
+            self._open_parts.add(part.id)
+        else:
+            self._open_parts.discard(part.id)
+        mark = "update run_parts set writer_id = ? where run_id = ? and id = ?"
+        connection.execute(mark, [self.id, part.run_id, part.id])
 
     def hold(self, reservation: str) -> None:
         """Live on while this is set aside. From any thread."""
@@ -101,6 +111,10 @@ class Lease:
                 f"update {table} set status = 'running', ended_at = null where {key} = ? and status = 'interrupted'",
                 [(run_id,) for run_id in self._open_runs],
             )
+        connection.executemany(
+            "update run_parts set status = 'running', ended_at = null where id = ? and status = 'interrupted'",
+            [(part_id,) for part_id in self._open_parts],
+        )
 
     def end(self, connection: sqlite3.Connection) -> None:
         """Nothing runs any more, or what does will never be told."""
@@ -123,6 +137,38 @@ def _bury(connection: sqlite3.Connection) -> None:
                 f"{totals if table == 'runs' else ''} where {key} = :run and status = 'running'",
                 {"run": run_id},
             )
+    _bury_parts(connection)
+
+
+def _bury_parts(connection: sqlite3.Connection) -> None:
+    """The same for parts of runs that others began and may go on with."""
+    gone = f"select distinct run_id from run_parts where status = 'running' and {dead('run_parts.writer_id')}"
+    for (run_id,) in connection.execute(gone).fetchall():
+        connection.execute(
+            f"update run_parts set status = 'interrupted', ended_at = {last_event(':run')}"
+            f" where run_id = :run and status = 'running' and {dead('run_parts.writer_id')}",
+            {"run": run_id},
+        )
+        close_what_is_left(connection, run_id)
+
+
+def close_what_is_left(connection: sqlite3.Connection, run_id: str) -> None:
+    """What is open in a run that is over, and that no process works on any more, was interrupted."""
+    for table, key in reversed(_LEVELS[1:]):
+        connection.execute(
+            f"update {table} set status = 'interrupted', ended_at = coalesce(ended_at, {last_event(':run')})"
+            f" where {key} = :run and status = 'running' and {left_by_parts(table)}",
+            {"run": run_id},
+        )
+
+
+def left_by_parts(row: str) -> str:
+    """SQL: whether a row of a run with parts is open although the run is over, and nobody alive has a part in it."""
+    part = f"exists (select 1 from main.run_parts p where p.run_id = {row}.run_id"
+    return (
+        f"{part}) and not {part} and p.status = 'running' and not {dead('p.writer_id')})"
+        f" and exists (select 1 from main.runs r where r.id = {row}.run_id and r.status not in ('running', 'waiting'))"
+    )
 
 
 _LEVELS = (("runs", "id"), ("steps", "run_id"), ("llm_calls", "run_id"), ("tool_calls", "run_id"))

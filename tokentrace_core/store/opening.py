@@ -94,7 +94,7 @@ def _read_the_dead_as_interrupted(database: Database) -> None:
 
 def as_of_now(database: Database, table: str) -> str:
     """SQL: the columns of a table (t), with the status, end and totals that its rows have by now."""
-    now = schema.as_of_now(table)
+    now = schema.as_of_now(table, database.table("run_parts").exists())
     names = [column.name for column in database.table(table).columns]
     return ", ".join(f"{now[name]} as {name}" if name in now else f"t.{name}" for name in names)
 

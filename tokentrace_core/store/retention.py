@@ -35,9 +35,10 @@ _TEXTS = {
     "llm_calls": ("error",),
     "tool_calls": ("arguments", "result", "error"),
     "scores": ("comment",),
+    "run_parts": ("error",),
 }
 _TEXTS_OF_RUN = ("input", "output", "error")
-_OF_RUN = ("scores", "repriced_calls", "tool_calls", "llm_calls", "steps")
+_OF_RUN = ("scores", "repriced_calls", "tool_calls", "llm_calls", "steps", "run_parts")
 _THESE = "in (select value from json_each(?))"
 
 

@@ -5,6 +5,7 @@ Only here do payloads become text, so what reaches the file is what the redactor
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import msgspec
 from tokentrace_core.payload import Payload, canonical_json
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.snapshot import snapshot
-from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
+from tokentrace_core.spans import LLMCall, Run, RunPart, Score, Session, Step, ToolCall
 
 #: The widest integer SQLite stores.
 _WIDEST = 2**63 - 1
@@ -110,7 +111,7 @@ def _plain(value: Any) -> Any:
 
 
 STATEMENTS: dict[type, Statement] = {
-    kind: _statement(kind) for kind in (Session, Run, Step, LLMCall, ToolCall, Score)
+    kind: _statement(kind) for kind in (Session, Run, RunPart, Step, LLMCall, ToolCall, Score)
 }
 
 #: One whose body had gone for its age comes back when it is sent again.
@@ -129,3 +130,23 @@ def message_row(message: Payload) -> tuple[Any, ...]:
 
 def prompt_row(prompt: Prompt) -> tuple[Any, ...]:
     return prompt.id, prompt.parent.id if prompt.parent else None, prompt.message.id, prompt.depth
+
+
+def waiting_run(connection: sqlite3.Connection, session_id: str) -> Run | None:
+    """The latest run of a session, as a span again, if it waits. Its texts stay as they are in the file."""
+    names = [name for name in STATEMENTS[Run].columns if name not in _TEXTS_OF_RUN]
+    row = connection.execute(
+        f"select {', '.join(names)} from runs where session_id = ? order by started_at desc limit 1",
+        [session_id],
+    ).fetchone()
+    if row is None:
+        return None
+    facts = dict(zip(names, row, strict=True))
+    if facts["status"] != "waiting":
+        return None
+    decoded = {name: msgspec.json.decode(facts.pop(name) or default) for name, default in _JSON_OF_RUN}
+    return Run(run_id=facts["id"], **facts, **decoded)
+
+
+_TEXTS_OF_RUN = frozenset({"input", "output", "error"})
+_JSON_OF_RUN = (("tags", "[]"), ("attributes", "{}"))

@@ -17,7 +17,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from tokentrace_core.store.keeping_tables import WHAT_IS_KEPT
-from tokentrace_core.store.lease import as_stored, dead, last_event
+from tokentrace_core.store.lease import as_stored, dead, last_event, left_by_parts
 
 migrations = Migrations("tokentrace")
 
@@ -270,19 +270,35 @@ def m006_what_is_kept(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m009_runs_of_more_than_one_process(db: Database) -> None:
+    db.execute(
+        "create table run_parts (run_id text, id text, parent_id text, name text, session_id text, user_id text,"
+        " project text, environment text, status text, error_type text, error text, started_at integer,"
+        " ended_at integer, attributes text, writer_id text, primary key (run_id, id)) without rowid"
+    )
+    db.execute("create index idx_run_parts_running on run_parts (writer_id) where status = 'running'")
+    db.table("runs").add_column("begun_elsewhere", int)
+
+
 def status_now(table: str, row: str = "t") -> str:
     """SQL: the status of a row by now. What runs in a process that is dead was interrupted, whatever the row says."""
     return f"case when {_is_left(table, row)} then 'interrupted' else {row}.status end"
 
 
-def as_of_now(table: str) -> dict[str, str]:
-    """SQL: the columns of a row (t) that are not as they stand there if its process is dead."""
+def as_of_now(table: str, parts: bool = True) -> dict[str, str]:
+    """SQL: the columns of a row (t) that are not as they stand there if its process is dead.
+
+    `parts`: whether the file is of a version that knows of runs with more than one process.
+    """
     left, run = _is_left(table, "t"), "t.id" if table == "runs" else "t.run_id"
+    if parts and table != "runs":
+        left = f"({left} or t.status = 'running' and {left_by_parts('t')})"
     found = {"ended_at": f"coalesce(t.ended_at, {last_event(run)})"}
     if table == "runs":
         found |= as_stored(run)
-    late = {name: f"case when {left} then {sql} else t.{name} end" for name, sql in found.items()}
-    return {"status": status_now(table), **late}
+    now = {"status": "'interrupted'", **found}
+    return {name: f"case when {left} then {sql} else t.{name} end" for name, sql in now.items()}
 
 
 def _is_left(table: str, row: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from tokentrace_core.budget import same_user
 from tokentrace_core.store.ledger import subject_hash
@@ -14,7 +14,7 @@ from tokentrace_core.store.subjects import Subjects
 from tokentrace_core.store.sweep import Overtaken, Sweep, as_list, forsake, has_to_be_done
 
 _RUNS = 20
-_BELOW = ("scores", "repriced_calls", "tool_calls", "llm_calls", "steps")
+_BELOW = ("scores", "repriced_calls", "tool_calls", "llm_calls", "steps", "run_parts")
 _THESE = "in (select value from json_each(:these))"
 
 #: Told which runs and sessions are about to go.
@@ -73,6 +73,7 @@ class UserRows:
         sessions = [row[0] for row in self._file.execute(mine, self._whose)]
         announce([], self._only_theirs(sessions))
         self._delete_sessions(subjects, sessions)
+        self._delete("run_parts", "user_id = :user and started_at <= :until", self._whose)
         self._delete_spent("user_day_usd", [same_user(self._user)])
         yield Progress("sessions", 1, 1)
         yield from self._delete_texts()
@@ -155,5 +156,5 @@ class UserRows:
             # Others write meanwhile, so it may seem less.
             self.deleted[table] += max(count - self._number(f"select count(*) from {table}"), 0)
 
-    def _delete(self, table: str, where: str, parameters: dict[str, str]) -> None:
+    def _delete(self, table: str, where: str, parameters: Mapping[str, object]) -> None:
         self.deleted[table] += self._file.execute(f"delete from {table} where {where}", parameters).rowcount

@@ -14,7 +14,7 @@ import time
 from collections import deque
 
 from tokentrace_core.payload import Payload
-from tokentrace_core.spans import LLMCall, Run, Session, ToolCall
+from tokentrace_core.spans import LLMCall, Run, RunPart, Session, ToolCall
 from tokentrace_core.store.errand import Errand
 
 _MOST_SPANS = 100_000
@@ -104,7 +104,7 @@ class WaitingLine:
 
 
 def _says_what_happened(span: object) -> bool:
-    return isinstance(span, (Run, Session, Errand)) or (
+    return isinstance(span, (Run, RunPart, Session, Errand)) or (
         isinstance(span, LLMCall) and span.status == "refused"
     )
 

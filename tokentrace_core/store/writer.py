@@ -17,17 +17,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tokentrace_core.spans import Run
+from tokentrace_core.joined_runs import SoFar
+from tokentrace_core.spans import Run, RunPart
 from tokentrace_core.store import process_end
 from tokentrace_core.store.batch import Batch
 from tokentrace_core.store.deletions import Deletions
 from tokentrace_core.store.errand import Errand
+from tokentrace_core.store.glance import glance
 from tokentrace_core.store.housekeeping import Housekeeping
 from tokentrace_core.store.lease import Lease
 from tokentrace_core.store.ledger import FileLedger
 from tokentrace_core.store.losses import Losses, whole
-from tokentrace_core.store.recall import recall
+from tokentrace_core.store.parts import run_so_far
 from tokentrace_core.store.retention import Retention
+from tokentrace_core.store.rows import waiting_run
 from tokentrace_core.store.trace_file import Durability, TraceFile, is_damage, is_locked, transaction
 from tokentrace_core.store.waiting_line import Flush, WaitingLine
 
@@ -122,7 +125,12 @@ class Writer:
     def recall(self, session_id: str) -> Run | None:
         """The run of this session that waits for a human, as another process left it; None if there is none."""
         with self._recalling:
-            return recall(self.path, session_id)
+            return glance(self.path, lambda connection: waiting_run(connection, session_id))
+
+    def look_up(self, run_id: str) -> SoFar | None:
+        """What the file says of a run that another process began; None if that process does not write to it."""
+        with self._recalling:
+            return glance(self.path, lambda connection: run_so_far(connection, run_id))
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────
 
@@ -268,8 +276,8 @@ class Writer:
 
     def _owe(self, spans: list[object]) -> None:
         for span in spans:
-            if isinstance(span, (Run, Errand)):
-                self._owed[span.id if isinstance(span, Run) else id(span)] = span
+            if isinstance(span, (Run, RunPart, Errand)):
+                self._owed[id(span) if isinstance(span, Errand) else span.id] = span
         while len(self._owed) > _OWED_RUNS:
             del self._owed[next(iter(self._owed))]
 
