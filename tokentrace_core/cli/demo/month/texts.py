@@ -135,3 +135,19 @@ def preamble(chance: random.Random) -> str:
     for sentence in chance.sample(_MORE_PREAMBLE, 4):
         text += " " + sentence
     return text + " "
+
+
+@lru_cache(maxsize=64)
+def notes(night: int, size: int) -> str:
+    """What the report of one night leaves for the next."""
+    return f"Notes of night {night}: " + _prose(random.Random(f"notes {night}"), _FACTS, size)
+
+
+def tool_list(count: int) -> list[tuple[str, str]]:
+    """Names and descriptions of the tools of a server that offers far too many."""
+    chance = random.Random("tools")
+    pairs = [(verb, noun) for verb in _VERBS for noun in _NOUNS]
+    return [
+        (f"{verb}_{noun}", f"{verb.capitalize()} the {noun} of a wiki page. {_prose(chance, _RULES, 120)}")
+        for verb, noun in chance.sample(pairs, count)
+    ]

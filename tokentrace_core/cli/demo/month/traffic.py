@@ -28,11 +28,20 @@ class Agent(NamedTuple):
 
 
 AGENTS = (
-    Agent("code-reviewer", review, 80, ("3.1", "3.1"), ("fan_out", "refetch", "preamble"), users=14),
-    Agent("support", answer_ticket, 100, ("2.3", "2.4"), ("retry_storm", "preamble")),
-    Agent("docs", answer_question, 316, ("1.0", "1.1"), ("preamble",)),
-    Agent("nightly-report", write_report, 30, ("0.9", "0.9"), (), users=0, nightly=True),
-    Agent("classifier", classify, 900, ("1.4", "1.4"), ()),
+    Agent(
+        "code-reviewer",
+        review,
+        80,
+        ("3.1", "3.1"),
+        ("fan_out", "refetch", "preamble", "broken_cache"),
+        users=14,
+    ),
+    Agent(
+        "support", answer_ticket, 100, ("2.3", "2.4"), ("retry_storm", "preamble", "loop", "oversized_result")
+    ),
+    Agent("docs", answer_question, 280, ("1.0", "1.1"), ("preamble", "unused_tools")),
+    Agent("nightly-report", write_report, 30, ("0.9", "0.9"), ("context_rot",), users=0, nightly=True),
+    Agent("classifier", classify, 900, ("1.4", "1.4"), ("expensive_model",)),
 )
 BY_NAME = {agent.name: agent for agent in AGENTS}
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from tokentrace_core.cli.demo.month.stage import Bill
+from tokentrace_core.cli.demo.month.stage import Bill, Key
 
 #: What each kind is, in words, and whose agent has it.
 KINDS: dict[str, tuple[str, str]] = {
@@ -19,6 +19,12 @@ KINDS: dict[str, tuple[str, str]] = {
         "support, docs, code-reviewer",
         "120 tokens of politeness before the answer, in 40 % of the interactions",
     ),
+    "broken_cache": ("code-reviewer", "from the 15th day the time of day is at the top of the system prompt"),
+    "loop": ("support", "shipment_status is asked for six times or more, and says the same"),
+    "context_rot": ("nightly-report", "the notes of all nights before are in the prompt"),
+    "oversized_result": ("support", "order_lookup returns the whole history, which every later turn resends"),
+    "unused_tools": ("docs", "24 tools are offered with every request, and none is ever called"),
+    "expensive_model": ("classifier", "gpt-4o is asked for one word"),
 }
 #: The audit case of requirement S126.
 AUDIT = frozenset({"retry_storm", "refetch", "fan_out", "preamble"})
@@ -70,52 +76,57 @@ class Planted(NamedTuple):
         return self.total_tokens - self.tokens
 
 
-Bills = Mapping[tuple[str, int, str], Bill]
+Bills = Mapping[Key, Bill]
+
+
+class Difference(NamedTuple):
+    """Between a call as it was told and as a well kept agent would make it, as far as one kind of waste goes."""
+
+    kind: str
+    tokens: int
+    still_sent: int
+    nano_usd: int
+    ids: tuple[str, str] | None
 
 
 def account(told: Bills, mended: Bills, plant: frozenset[str]) -> Planted:
     """Compare each call with its like in the well kept month."""
-    wasted: dict[str, list[tuple[Bill, Difference]]] = {kind: [] for kind in sorted(plant)}
+    found: dict[str, list[Difference]] = {kind: [] for kind in sorted(plant)}
     for key, bill in told.items():
-        difference = _difference(bill, mended.get(key))
-        if difference is not None and bill.kind is not None:
-            wasted[bill.kind].append((bill, difference))
-    places = {kind: _place(kind, found) for kind, found in wasted.items()}
+        for difference in _differences(bill, mended.get(key)):
+            found[difference.kind].append(difference)
     return Planted(
-        places,
+        {kind: _place(kind, differences) for kind, differences in found.items()},
         sum(bill.usage.total_tokens for bill in told.values()),
         sum(bill.nano_usd for bill in told.values()),
     )
 
 
-class Difference(NamedTuple):
-    """Between a call as it was told and as a well kept agent would make it."""
-
-    tokens: int
-    still_sent: int
-    nano_usd: int
-
-
-def _difference(bill: Bill, mended: Bill | None) -> Difference | None:
+def _differences(bill: Bill, mended: Bill | None) -> Iterator[Difference]:
+    """In what was sent, by the kind that is planted there; in what was said, which only a preamble makes longer."""
     if mended is None:
-        # Without a kind it is one that broke off, whose estimate only the recorder knows: the same in both months.
-        return Difference(bill.usage.total_tokens, 0, bill.nano_usd) if bill.kind else None
-    if bill.usage == mended.usage:
-        return None
-    read = mended.usage.cache_read_tokens - bill.usage.cache_read_tokens
-    return Difference(
-        bill.usage.total_tokens - mended.usage.total_tokens + read, read, bill.nano_usd - mended.nano_usd
-    )
+        if bill.kind:  # else it broke off, in both months: only the recorder knows its estimate
+            yield Difference(bill.kind, bill.usage.total_tokens, 0, bill.nano_usd, bill.ids)
+        return
+    said = bill.usage.output_tokens - mended.usage.output_tokens
+    for_said = bill.nano_usd_of_output - mended.nano_usd_of_output if said else 0
+    if said:
+        yield Difference("preamble", said, 0, for_said, bill.ids)
+    sent = bill.usage.input_tokens - mended.usage.input_tokens
+    nano = bill.nano_usd - mended.nano_usd - for_said
+    if bill.kind and (sent or nano):
+        read = max(mended.usage.cache_read_tokens - bill.usage.cache_read_tokens, 0)
+        yield Difference(bill.kind, sent + read, read, nano, bill.ids)
 
 
-def _place(kind: str, found: list[tuple[Bill, Difference]]) -> Place:
+def _place(kind: str, differences: list[Difference]) -> Place:
     agent, what = KINDS[kind]
     return Place(
         kind=kind,
         agent=agent,
         what=what,
-        tokens=sum(difference.tokens for _, difference in found),
-        still_sent=sum(difference.still_sent for _, difference in found),
-        nano_usd=sum(difference.nano_usd for _, difference in found),
-        calls=tuple(bill.ids for bill, difference in found if bill.ids and difference.nano_usd > 0),
+        tokens=sum(difference.tokens for difference in differences),
+        still_sent=sum(difference.still_sent for difference in differences),
+        nano_usd=sum(difference.nano_usd for difference in differences),
+        calls=tuple(each.ids for each in differences if each.ids and each.nano_usd > 0),
     )

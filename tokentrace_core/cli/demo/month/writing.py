@@ -19,6 +19,9 @@ from tokentrace_core.tracer import Tracer
 _FLUSH_EVERY = 50
 _FLUSH_S = 60.0
 
+#: The day of the month, from 0, on which the cache breaks.
+_BREAKS_ON = 14
+
 #: Told how many runs of all are done.
 Progress = Callable[[int, int], None]
 
@@ -48,7 +51,7 @@ def write_month(
     kinds = frozenset(plant)
     told = [_planted(visit, kinds) for visit in visits(seed, begin, days, scale)]
     prices = PriceBook()
-    mended = Stage(StoryTime(seed), prices, None)
+    mended = Stage(StoryTime(seed), prices)
     play(mended, [visit._replace(plant=frozenset()) for visit in told], None)
     stage = record(Path(path), told, seed, prices, progress)
     return account(stage.bills, mended.bills, kinds)
@@ -77,5 +80,10 @@ def play(stage: Stage, told: Iterable[Visit], progress: Progress | None) -> None
 
 
 def _planted(visit: Visit, kinds: frozenset[str]) -> Visit:
+    """What of it is planted in this run. No two kinds meet in one call: their sums would not be theirs alone."""
     mine = kinds & set(BY_NAME[visit.agent].plants)
-    return visit._replace(plant=mine if visit.polite else mine - {"preamble"})
+    if not visit.polite:
+        mine -= {"preamble"}
+    if visit.day < _BREAKS_ON:
+        mine -= {"broken_cache"}
+    return visit._replace(plant=mine - {"refetch"} if "broken_cache" in mine else mine)
