@@ -21,6 +21,7 @@ from tokentrace_core.errors import TokentraceError
 from tokentrace_core.estimates import EXPECTED_REPLY_TOKENS, count_tokens, estimate_tokens
 from tokentrace_core.money import NANO, show_usd, to_nano, to_usd
 from tokentrace_core.own_prices import Amount, Discount, ModelPrice, newest_first, number
+from tokentrace_core.rates import Rates
 from tokentrace_core.terms import CACHED, FREE, UNPRICED, Free, OffTheList, Own, Priced, Terms, Unknown
 from tokentrace_core.usage import Usage
 from tokentrace_core.windows import window_of
@@ -156,6 +157,25 @@ class PriceBook:
             if priced.nano_usd is not None:
                 return priced
         return self.price(model, usage, provider=provider, at=at, tier=tier)
+
+    def rates_of_call(
+        self,
+        model: str | None,
+        answered: str | None,
+        usage: Usage,
+        *,
+        provider: str | None,
+        at: datetime,
+        tier: str | None,
+    ) -> Rates | None:
+        """What each token of a call cost by whose terms `price_call` prices it; None if that is no sum of tokens."""
+        tier = price_list.tier_of(usage.service_tier or tier)
+        billed = (model,) if self.has_yours(model, provider) else (answered, model)
+        for name in billed:
+            terms = name and (self._known.get((name, provider)) or self._remember(name, provider))
+            if terms and terms.price(usage, at, tier).nano_usd is not None:
+                return terms.rates(usage, at, tier)
+        return None
 
     def has_yours(self, model: str | None, provider: str | None) -> bool:
         """Whether you yourself said what this model costs, under this name."""

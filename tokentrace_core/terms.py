@@ -38,12 +38,18 @@ class Terms(Protocol):
     def price(self, usage: Usage, at: datetime, tier: str | None) -> Priced:
         """What a usage costs. `tier`: one that has a price of its own."""
 
+    def rates(self, usage: Usage, at: datetime, tier: str | None) -> Rates | None:
+        """What each token of that usage costs; None if nobody says, or it is no sum of tokens."""
+
 
 class Unknown:
     """Nobody says."""
 
     def price(self, usage: Usage, at: datetime, tier: str | None) -> Priced:
         return UNPRICED
+
+    def rates(self, usage: Usage, at: datetime, tier: str | None) -> Rates | None:
+        return None
 
 
 class Free:
@@ -55,6 +61,9 @@ class Free:
     def price(self, usage: Usage, at: datetime, tier: str | None) -> Priced:
         return self._price
 
+    def rates(self, usage: Usage, at: datetime, tier: str | None) -> Rates | None:
+        return None
+
 
 class Own:
     """Your prices, each from its day on; before the first of them the `rest` holds."""
@@ -64,13 +73,23 @@ class Own:
         self._learnt: dict[tuple[int, str | None], tuple[tuple[Rates, ...], CostStatus, str]] = {}
 
     def price(self, usage: Usage, at: datetime, tier: str | None) -> Priced:
-        own = self._prices[0] if len(self._prices) == 1 else in_force(self._prices, at)
-        if own is None or (own.since is not None and in_force((own,), at) is None):
+        own = self._in_force(at)
+        if own is None:
             return self._rest.price(usage, at, tier)
-        key = (id(own), tier)
-        tiers, status, version = self._learnt.get(key) or self._learn(own, tier)
+        tiers, status, version = self._learnt.get((id(own), tier)) or self._learn(own, tier)
         rates = pick(tiers, usage)
         return Priced(rates.nano(usage) if rates else None, status, version)
+
+    def rates(self, usage: Usage, at: datetime, tier: str | None) -> Rates | None:
+        own = self._in_force(at)
+        if own is None:
+            return self._rest.rates(usage, at, tier)
+        tiers, _, _ = self._learnt.get((id(own), tier)) or self._learn(own, tier)
+        return pick(tiers, usage)
+
+    def _in_force(self, at: datetime) -> ModelPrice | None:
+        own = self._prices[0] if len(self._prices) == 1 else in_force(self._prices, at)
+        return own if own is None or own.since is None else in_force((own,), at)
 
     def _learn(self, own: ModelPrice, tier: str | None) -> tuple[tuple[Rates, ...], CostStatus, str]:
         version = f"override {self._name}"
@@ -101,6 +120,11 @@ class OffTheList:
         if tier is None and discount is None:
             return Priced(self._listed.nano(usage, at), "priced", self._version)
         return self._special(usage, at, tier, discount)
+
+    def rates(self, usage: Usage, at: datetime, tier: str | None) -> Rates | None:
+        rates = pick(self._listed.rates(at, tier), usage)
+        discount = in_force(self._discounts, at) if self._discounts else None
+        return self._less(rates, discount) if rates is not None and discount is not None else rates
 
     def _special(self, usage: Usage, at: datetime, tier: str | None, discount: Discount | None) -> Priced:
         version = self._version

@@ -61,6 +61,12 @@ class Reader:
     def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Iterator[Row]:
         return self._database.query(sql, parameters)  # type: ignore[arg-type]
 
+    def execute(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """As `query`, with plain tuples: for millions of rows."""
+        return iter(self._database.execute(sql, parameters))  # type: ignore[arg-type]
+
     def runs(self, limit: int = 20, *, since: int | None = None) -> list[Row]:
         """The latest runs with their totals, newest first. `since`: microseconds since the epoch."""
         return list(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tokentrace_core.filler import filler_length, text_of
 from tokentrace_core.payload import Payload, canonical_json
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.snapshot import snapshot
@@ -34,6 +35,10 @@ _SECOND: dict[str, tuple[str, Convert]] = {
     "arguments": ("arguments_hash", lambda arguments: arguments and arguments.id),
     "result": ("result_bytes", lambda result: result and result.size),
 }
+#: And of a model's answer, which a run has, too, without being one.
+_SECOND_OF_CALL: dict[str, tuple[str, Convert]] = {
+    "output": ("filler_ppm", lambda output: output and filler_ppm(output))
+}
 #: A run resumed in another process does not know the texts that the file has: they stay.
 _KEPT = frozenset({"input", "output", "reasoning"})
 
@@ -49,7 +54,8 @@ class Statement(NamedTuple):
 def _statement(kind: type[Any]) -> Statement:
     fields = kind.__struct_fields__
     own = {name: _column(kind, name) for name in fields}
-    second = [(fields.index(name), *_SECOND[name]) for name in fields if name in _SECOND]
+    more = _SECOND | (_SECOND_OF_CALL if kind is LLMCall else {})
+    second = [(fields.index(name), *more[name]) for name in fields if name in more]
     columns = (*(name for name, _ in own.values()), *(name for _, name, _ in second))
     converts = [(place, convert) for place, (_, convert) in enumerate(own.values()) if convert]
     # A run is its own trace: its id says it.
@@ -126,6 +132,12 @@ def message_row(message: Payload) -> tuple[Any, ...]:
     value = message.value
     role = value.get("role") if isinstance(value, dict) else "tools"
     return message.id, _plain(role), message.json, message.size
+
+
+def filler_ppm(output: Payload) -> int:
+    """Millionths of a model's message, by size, that are filler before the answer."""
+    filler = filler_length(text_of(output.value))
+    return filler * 1_000_000 // max(output.size, filler, 1)
 
 
 def prompt_row(prompt: Prompt) -> tuple[Any, ...]:

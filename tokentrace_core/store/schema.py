@@ -271,6 +271,12 @@ def m006_what_is_kept(db: Database) -> None:
 
 
 @migrations()
+def m008_what_an_audit_asks(db: Database) -> None:
+    # Millionths of the reply that are filler before the answer: known only while its text is there, so noted with the call.
+    db.table("llm_calls").add_column("filler_ppm", int)
+
+
+@migrations()
 def m009_runs_of_more_than_one_process(db: Database) -> None:
     db.execute(
         "create table run_parts (run_id text, id text, parent_id text, name text, session_id text, user_id text,"

@@ -1,0 +1,169 @@
+"""The model calls and tool calls that an audit looks at, as it reads them: one flat row each, streamed.
+
+A call belongs to a conversation: the loop of one agent in one run, told apart by the agent's name and by the tool call that
+spawned it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tokentrace_core.analysis.scope import Scope
+from tokentrace_core.store.reader import Reader
+
+Key = tuple[str, str]
+"""Run and call: ids are unique within their run."""
+Talk = tuple[str | None, str | None]
+"""Which conversation of a run."""
+
+
+class Call(NamedTuple):
+    """One model call."""
+
+    run_id: str
+    id: str
+    step_id: str | None
+    model: str | None
+    answered: str | None
+    provider: str | None
+    uncached: int
+    read: int
+    write_5m: int
+    write_1h: int
+    output: int
+    reasoning: int
+    cost: int | None
+    """Nano-dollars; None: without a price."""
+    cost_status: str | None
+    price_version: str | None
+    started_at: int
+    ended_at: int | None
+    status: str
+    prompt_id: str | None
+    tools_id: str | None
+    output_id: str | None
+    tier: str | None
+    agent: str | None
+    spawned_by: str | None
+    step_name: str | None
+    step_number: int | None
+    run_name: str
+    framework: str | None
+    session_id: str
+
+    @property
+    def key(self) -> Key:
+        return self.run_id, self.id
+
+    @property
+    def talk(self) -> Talk:
+        return self.agent, self.spawned_by
+
+    @property
+    def prompt(self) -> int:
+        """Tokens of the whole prompt."""
+        return self.uncached + self.read + self.write_5m + self.write_1h
+
+    @property
+    def who(self) -> str:
+        """The agent, as people call it."""
+        return self.agent or self.run_name
+
+
+class ToolUse(NamedTuple):
+    """One tool call."""
+
+    run_id: str
+    id: str
+    step_id: str | None
+    name: str
+    arguments: str | None
+    arguments_hash: str | None
+    result: str | None
+    result_bytes: int | None
+    status: str
+    error: str | None
+    http_status: int | None
+    cost: int | None
+    started_at: int
+    agent: str | None
+    spawned_by: str | None
+
+    @property
+    def key(self) -> Key:
+        return self.run_id, self.id
+
+    @property
+    def talk(self) -> Talk:
+        return self.agent, self.spawned_by
+
+    @property
+    def failed(self) -> bool:
+        return self.status in ("failure", "timeout")
+
+
+_TIER = "case when {0} like '%service_tier%' and json_valid({0}) then json_extract({0}, '$.service_tier') end"
+#: SQL of each field of `Call`, over the rows c, r and s.
+CALL_COLUMNS = f"""
+    c.run_id, c.id, c.step_id, c.model, c.model_answered, c.provider, coalesce(c.input_uncached_tokens, 0),
+    coalesce(c.cache_read_tokens, 0), coalesce(c.cache_write_5m_tokens, 0), coalesce(c.cache_write_1h_tokens, 0),
+    coalesce(c.output_tokens, 0), coalesce(c.reasoning_tokens, 0), c.cost_nano_usd, c.cost_status, c.price_version,
+    c.started_at, c.ended_at, c.status, c.prompt_id, c.tools_id, c.output_id,
+    coalesce({_TIER.format("c.attributes")}, {_TIER.format("c.params")}),
+    s.agent, s.parent_call_id, s.name, s.number, r.name, r.framework, r.session_id
+"""
+_TOOL_COLUMNS = """
+    t.run_id, t.id, t.step_id, t.name, t.arguments, t.arguments_hash, t.result, t.result_bytes, t.status, t.error, t.http_status,
+    t.cost_nano_usd, t.started_at, s.agent, s.parent_call_id
+"""
+#: Tokens of the prompt that were paid as new: not read from the provider's cache.
+FRESH = "coalesce(c.input_uncached_tokens, 0) + coalesce(c.cache_write_5m_tokens, 0) + coalesce(c.cache_write_1h_tokens, 0)"
+
+
+class Trace:
+    """What the scope of an audit leaves to look at, in one file."""
+
+    def __init__(self, reader: Reader, scope: Scope) -> None:
+        self.reader, self.scope = reader, scope
+
+    def calls(self, condition: str = "true", order: str = "c.run_id, c.started_at, c.id") -> Iterator[Call]:
+        """Model calls, streamed."""
+        sql = f"{self.scope.calls().sql} and ({condition}) order by {order}"
+        return map(Call._make, self.rows(f"select {CALL_COLUMNS} {sql}", self.scope.calls().parameters))
+
+    def calls_and(self, column: str, condition: str) -> Iterator[tuple[Call, Any]]:
+        """Model calls, each with one more column."""
+        sql = f"select {column}, {CALL_COLUMNS} {self.scope.calls().sql} and ({condition})"
+        return ((Call._make(row[1:]), row[0]) for row in self.rows(sql, self.scope.calls().parameters))
+
+    def has_column(self, table: str, column: str) -> bool:
+        """Files of earlier versions have fewer."""
+        return any(row[1] == column for row in self.rows(f"pragma main.table_info({table})"))
+
+    def calls_of(self, run_id: str) -> list[Call]:
+        """All model calls of a run, in the order in which they were made."""
+        return list(self._of_run(Call, CALL_COLUMNS, "calls", run_id))
+
+    def tools_of(self, run_id: str) -> list[ToolUse]:
+        """All tool calls of a run, in the order in which they were made."""
+        return list(self._of_run(ToolUse, _TOOL_COLUMNS, "tools", run_id))
+
+    def runs_with(self, what: str, condition: str, rest: str = "") -> list[str]:
+        """Runs that have such "calls" or "tools", oldest first. `rest`: a `group by` with its `having`."""
+        selection = self.scope.calls() if what == "calls" else self.scope.tools()
+        row = "c" if what == "calls" else "t"
+        found = self.rows(
+            f"select distinct {row}.run_id {selection.sql} and ({condition}) {rest}", selection.parameters
+        )
+        return sorted(run_id for (run_id,) in found)
+
+    def rows(self, sql: str, parameters: Any = ()) -> Iterator[tuple[Any, ...]]:
+        """The answer to a query as plain tuples."""
+        return self.reader.execute(sql, parameters)
+
+    def _of_run(self, kind: Any, columns: str, what: str, run_id: str) -> Iterator[Any]:
+        selection = self.scope.calls() if what == "calls" else self.scope.tools()
+        row = "c" if what == "calls" else "t"
+        sql = f"select {columns} {selection.sql} and {row}.run_id = :run order by {row}.started_at, {row}.id"
+        return map(kind._make, self.rows(sql, selection.parameters | {"run": run_id}))

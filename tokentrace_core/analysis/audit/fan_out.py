@@ -1,0 +1,31 @@
+"""Fan-out duplication: the same payload sent in full to several sub-agents that work side by side.
+
+Side by side are siblings under one parent: agents of the same run, whether its own loops, nested runs or spawned by tool calls, and
+runs of one session whose calls overlap in time. A payload is a message, or a prefix, of 1,024 tokens or more. The first sub-agent has to
+send it; each further one should have read it from the cache (`sent_again`).
+"""
+
+from __future__ import annotations
+
+from tokentrace_core.analysis.audit.calls import Call
+from tokentrace_core.analysis.audit.prompts import Node
+
+
+def are_siblings(earlier: Call, call: Call) -> bool:
+    """Whether two calls are of agents that work side by side."""
+    if earlier.run_id == call.run_id:
+        return earlier.talk != call.talk or _overlap(earlier, call)
+    return earlier.session_id == call.session_id and _overlap(earlier, call)
+
+
+def cause(call: Call, node: Node) -> tuple[tuple[str, ...], str]:
+    """What tells the finding apart, and its title."""
+    return (
+        call.run_name,
+        "",
+    ), f"{call.run_name}: the same payload sent in full to parallel sub-agents ({{times}} times)"
+
+
+def _overlap(earlier: Call, call: Call) -> bool:
+    ended, ends = earlier.ended_at or earlier.started_at, call.ended_at or call.started_at
+    return earlier.started_at < ends and call.started_at < ended

@@ -1,0 +1,128 @@
+"""What each token of a recorded call cost, by the prices it was recorded with.
+
+The recorded cost is the fact. The price book at hand gives the rates of the call's model on its day; if they make another sum than
+the recorded one (it was negotiated, repriced, or rests on prices that this book does not have), they are scaled to it, so that
+a part of a call is the same part of its recorded cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from tokentrace_core.analysis.audit.calls import Call
+from tokentrace_core.pricing import PriceBook
+from tokentrace_core.rates import Rates
+from tokentrace_core.usage import Usage
+
+#: `Rates` counts in 10⁻²⁴ dollars; a claim in whole pico-dollars (10⁻¹²) per token, which SQLite's integers can hold.
+_PER_PICO = 10**12
+_PICO_PER_NANO = 1_000
+_DAY_US = 86_400_000_000
+
+
+class Tariff(NamedTuple):
+    """Pico-dollars per token."""
+
+    uncached: int
+    read: int
+    write_5m: int
+    write_1h: int
+    output: int
+
+    def nano(self, zones: Sequence[int], read_instead: int, premium: int) -> int:
+        """What tokens cost by zone, less what it would cost to read `read_instead` of them and to have `premium` written."""
+        paid = sum(tokens * rate for tokens, rate in zip(zones, self, strict=True))
+        needed = read_instead * self.read + premium * max(0, self.write_5m - self.uncached)
+        return (paid - needed) // _PICO_PER_NANO
+
+    def less(self, other: Tariff) -> Tariff:
+        """How much dearer each token is than by another tariff."""
+        return Tariff(*(ours - theirs for ours, theirs in zip(self, other, strict=True)))
+
+    @property
+    def caches(self) -> bool:
+        """Whether reading from the cache is cheaper than sending anew."""
+        return self.read < self.uncached
+
+
+class CallRates:
+    """The tariff of each call, by a price book."""
+
+    def __init__(self, prices: PriceBook) -> None:
+        self._prices = prices
+        self._known: dict[tuple[object, ...], tuple[Tariff, int] | None] = {}
+
+    def of(self, call: Call) -> Tariff | None:
+        """None: the call has no price, or one whose parts are not known."""
+        if not call.cost or call.cost_status not in ("priced", "override"):
+            return None
+        key = (
+            call.model,
+            call.answered,
+            call.provider,
+            call.tier,
+            call.price_version,
+            call.started_at // _DAY_US,
+            call.prompt > 100_000 and call.prompt,
+        )
+        if key not in self._known:
+            self._known[key] = self._learn(call)
+        learnt = self._known[key]
+        if learnt is None:
+            return None
+        return _scaled(call, learnt[0])
+
+    def another(self, model: str, call: Call) -> Tariff | None:
+        """What another model of the same provider would have charged."""
+        rates = self._prices.rates_of_call(
+            model, None, _usage(call), provider=call.provider, at=_moment(call), tier=call.tier
+        )
+        return None if rates is None else _tariff(rates)
+
+    def _learn(self, call: Call) -> tuple[Tariff, int] | None:
+        rates = self._prices.rates_of_call(
+            call.model,
+            call.answered,
+            _usage(call),
+            provider=call.provider,
+            at=_moment(call),
+            tier=call.tier,
+        )
+        return None if rates is None else (_tariff(rates), rates.call)
+
+
+def _scaled(call: Call, tariff: Tariff) -> Tariff:
+    """The tariff, if it makes the recorded cost; else the same part of it."""
+    zones = (call.uncached, call.read, call.write_5m, call.write_1h, call.output)
+    tokens = sum(count * rate for count, rate in zip(zones, tariff, strict=True))
+    recorded = (call.cost or 0) * _PICO_PER_NANO
+    if abs(tokens - recorded) <= 2 * _PICO_PER_NANO or not tokens:
+        return tariff
+    if recorded > tokens:
+        return tariff  # what else was charged (sound, searches) is nobody's waste
+    return Tariff(*(rate * recorded // tokens for rate in tariff))
+
+
+def _tariff(rates: Rates) -> Tariff:
+    return Tariff(
+        *(
+            rate // _PER_PICO
+            for rate in (rates.uncached, rates.read, rates.write_5m, rates.write_1h, rates.output)
+        )
+    )
+
+
+def _usage(call: Call) -> Usage:
+    return Usage(
+        input_uncached_tokens=call.uncached,
+        cache_read_tokens=call.read,
+        cache_write_5m_tokens=call.write_5m,
+        cache_write_1h_tokens=call.write_1h,
+        output_tokens=call.output,
+    )
+
+
+def _moment(call: Call) -> datetime:
+    return datetime.fromtimestamp(call.started_at / 1_000_000, UTC)

@@ -1,0 +1,82 @@
+"""Retry storms: the same tool called with the same arguments again and again after it failed, or a prompt resent after a failed call.
+
+An attempt is a call like the one before it, in the same conversation of the same run, when that one failed. A series is the first
+attempt and all that follow until one succeeds. The policy (requirements.md S127, T15) is at most 2 retries, 3 attempts: a series
+with more is a storm, and what was spent on the attempts beyond the third is wasted, the last of them included even if
+it succeeded: with a pause before it the third would have.
+
+What an attempt at a tool costs is the model call that asked for it, prompt and all, if it asked for nothing else, as
+recorded: a resent prompt that came from the provider's cache cost what the cache charges. Tools that are retried without asking the
+model cost nothing here. A model call that the provider refused costs nothing either, so such a storm can be one of no dollars.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from tokentrace_core.analysis.audit.account import Account
+from tokentrace_core.analysis.audit.attempts import Asked, same_tools
+from tokentrace_core.analysis.audit.calls import Call, Talk, ToolUse, Trace
+from tokentrace_core.analysis.audit.findings import Finding, Tally
+
+#: Requirements.md S127: “maximum of 2 retries per tool per turn”; a turn is a run.
+ATTEMPTS = 3
+_FAILED = ("failure", "timeout")
+
+Tried = TypeVar("Tried", Call, ToolUse)
+
+
+def find(trace: Trace, account: Account) -> list[Finding]:
+    tally = Tally("retry_storm")
+    failed_tools = "t.status in ('failure', 'timeout')"
+    failed_calls = "c.status in ('failure', 'timeout') and c.prompt_id is not null"
+    often = f"having count(*) >= {ATTEMPTS}"
+    runs = {
+        *trace.runs_with("tools", failed_tools, f"group by t.run_id, t.name, t.arguments_hash {often}"),
+        *trace.runs_with("calls", failed_calls, f"group by c.run_id, c.prompt_id {often}"),
+    }
+    for run_id in sorted(runs):
+        calls, tools = trace.calls_of(run_id), trace.tools_of(run_id)
+        _storms_of_tools(calls, tools, account, tally)
+        _storms_of_calls(calls, account, tally)
+    return tally.findings()
+
+
+def _storms_of_tools(calls: list[Call], tools: list[ToolUse], account: Account, tally: Tally) -> None:
+    asked = Asked(calls, tools)
+    for alike in same_tools(tools):
+        for series in _series(alike):
+            needless = asked.only_for(series[ATTEMPTS:])
+            for call in needless[:1]:
+                title = f"{call.who}: {series[0].name} retried more than 2 times with the same arguments ({{times}} storms)"
+                wastes = [account.whole(call) for call in needless]
+                tally.add((call.who, series[0].name), title, wastes)
+
+
+def _storms_of_calls(calls: list[Call], account: Account, tally: Tally) -> None:
+    alike: dict[tuple[Talk, str | None, str | None], list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.prompt_id is not None:
+            alike[call.talk, call.model, call.prompt_id].append(call)
+    for several in alike.values():
+        for series in _series(several):
+            title = f"{series[0].who}: a failed prompt resent more than 2 times to {series[0].model} ({{times}} storms)"
+            wastes = [account.whole(call) for call in series[ATTEMPTS:]]
+            tally.add((series[0].who, "prompt", series[0].model or ""), title, wastes)
+
+
+def _series(alike: Sequence[Tried]) -> Iterator[list[Tried]]:
+    """Attempts that follow each other, longer than the policy allows."""
+    series: list[Tried] = []
+    for attempt in alike:
+        series.append(attempt)
+        if attempt.status not in _FAILED:
+            yield from _if_storm(series)
+            series = []
+    yield from _if_storm(series)
+
+
+def _if_storm(series: list[Tried]) -> Iterable[list[Tried]]:
+    return [series] if len(series) > ATTEMPTS else []

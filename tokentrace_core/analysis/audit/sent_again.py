@@ -1,0 +1,203 @@
+"""What was sent again at the full price although the provider's cache could have had it: three findings, one look.
+
+Sending the same again is how models work, and no waste: an agent resends its history at every step. It is waste where a cheaper price was
+to be had: the model's provider reads from its cache for less, what was sent had been sent to the same model within the cache's
+lifetime (`caching`), is long enough for the cache, and was paid as new all the same. What it would have cost: writing it once (where
+that costs more than sending it), then reading it. So the saving of each further sending is the difference of the two prices, less
+once the premium for writing.
+
+Two things are recognised: a prefix (all messages up to one, also if the system prompt differs in nothing but figures), and a large message
+behind another prefix, which would be cached if it stood in front. Who sent it before says which finding it is:
+
+- another agent of the same run, or of the same session at the same time: fan-out duplication (`fan_out`);
+- the same conversation: the history is sent without caching (`uncached_prefix`), or what stands before it has changed
+  (`broken_cache`);
+- another run: a file or block is fetched again (`refetch`), or, if all of it is system prompt and tools, the prompt of this agent is
+  not cached (`uncached_prefix`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tokentrace_core.analysis.audit import broken_cache, fan_out, refetch, uncached_prefix
+from tokentrace_core.analysis.audit.account import Account
+from tokentrace_core.analysis.audit.caching import LIFETIME_US, rule_of
+from tokentrace_core.analysis.audit.calls import FRESH, Call, Trace
+from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.prompts import Node, Prompts
+
+#: Less sent again than this is let pass: no cache takes a block of less than 1,024 tokens.
+LEAST_TOKENS = 1_024
+#: Places that are remembered before those are forgotten that no cache would have any more.
+_REMEMBERED = 100_000
+
+
+class Chain:
+    """The latest sending of a prefix, and what the cache would have of it."""
+
+    __slots__ = ("at", "call", "written")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.at = call.started_at
+        self.written = call.read + call.write_5m + call.write_1h
+        """Tokens that the cache has been paid for, or would have been."""
+
+
+class Sent(NamedTuple):
+    """Where a prefix, or a block, was sent last."""
+
+    chain: Chain
+    node: Node
+    tokens: int
+    """Of the prompt up to here."""
+
+
+class Seen:
+    """What was sent lately, by model."""
+
+    def __init__(self) -> None:
+        self._sent: dict[tuple[str | None, object], Sent] = {}
+
+    def get(self, call: Call, what: object) -> Sent | None:
+        """When this was sent, if a cache would still have it."""
+        sent = self._sent.get((call.model, what))
+        return sent if sent is not None and abs(call.started_at - sent.chain.at) <= LIFETIME_US else None
+
+    def put(self, call: Call, what: object, sent: Sent) -> None:
+        self._sent[call.model, what] = sent
+
+    def forget_before(self, at: int) -> None:
+        """No later run can read what was sent so long before it."""
+        if len(self._sent) > _REMEMBERED:
+            self._sent = {key: sent for key, sent in self._sent.items() if sent.chain.at >= at - LIFETIME_US}
+
+
+def find(trace: Trace, account: Account) -> list[Finding]:
+    tallies = {kind: Tally(kind) for kind in ("fan_out", "refetch", "broken_cache", "uncached_prefix")}
+    seen, prompts = Seen(), Prompts(trace)
+    for run_id in trace.runs_with("calls", f"{FRESH} >= {LEAST_TOKENS} and c.prompt_id is not null"):
+        calls = [call for call in trace.calls_of(run_id) if call.prompt_id and call.prompt]
+        seen.forget_before(calls[0].started_at if calls else 0)
+        nodes = prompts.of_run(calls)
+        for call in calls:
+            leaf = nodes.get(call.prompt_id or "")
+            tariff = account.rates.of(call)
+            if leaf is not None and tariff is not None and tariff.caches:
+                _look(call, leaf, prompts, seen, account, tallies)
+    return [finding for tally in tallies.values() for finding in tally.findings()]
+
+
+def _look(
+    call: Call, leaf: Node, prompts: Prompts, seen: Seen, account: Account, tallies: dict[str, Tally]
+) -> None:
+    place = _Place(call, leaf, prompts.tools_size(call.tools_id))
+    known, new = _split(call, leaf, seen)
+    begin = 0
+    chain = Chain(call)
+    if known is not None:
+        node, sent = known
+        begin = min(call.prompt, sent.tokens if sent.node.id == node.id else place.tokens(node.ends))
+        _claim_prefix(call, node, begin, sent, prompts, account, tallies)
+        chain = _goes_on(call, chain, sent, begin)
+        seen.put(call, node.shape, Sent(chain, node, begin))
+    for node in reversed(new):
+        block = place.tokens(node.ends) - place.tokens(node.begins)
+        if block >= LEAST_TOKENS:
+            sent_block = seen.get(call, node.message_id)
+            if sent_block is not None and sent_block.chain.call.key != call.key:
+                _claim_block(call, node, place, sent_block, prompts, account, tallies)
+                premium_paid = Chain(call)
+                premium_paid.written = max(block, sent_block.chain.written)
+                seen.put(call, node.message_id, Sent(premium_paid, node, block))
+            else:
+                seen.put(call, node.message_id, Sent(Chain(call), node, block))
+        seen.put(call, node.shape, Sent(chain, node, place.tokens(node.ends)))
+
+
+def _split(call: Call, leaf: Node, seen: Seen) -> tuple[tuple[Node, Sent] | None, list[Node]]:
+    """The last message up to which all was sent lately, and the messages behind it, last to first."""
+    new: list[Node] = []
+    for node in _upwards(leaf):
+        sent = seen.get(call, node.shape)
+        if sent is not None:
+            return (node, sent), new
+        new.append(node)
+    return None, new
+
+
+def _upwards(leaf: Node) -> Iterator[Node]:
+    node: Node | None = leaf
+    while node is not None:
+        yield node
+        node = node.parent
+
+
+class _Place:
+    """Where in a prompt a byte stands, in tokens: the tools first, then the messages."""
+
+    def __init__(self, call: Call, leaf: Node, tools: int) -> None:
+        self._prompt, self._tools, self._all = call.prompt, tools, tools + leaf.ends
+
+    def tokens(self, position: int) -> int:
+        return self._prompt * (self._tools + position) // (self._all or 1)
+
+
+def _goes_on(call: Call, chain: Chain, sent: Sent, known: int) -> Chain:
+    """The cache keeps what is used: the same chain goes on, with what this call adds."""
+    chain.written = max(chain.written, sent.chain.written, known)
+    sent.chain.at = max(sent.chain.at, call.started_at)
+    sent.chain.written = max(sent.chain.written, min(known, chain.written))
+    return chain
+
+
+def _claim_prefix(
+    call: Call,
+    node: Node,
+    known: int,
+    sent: Sent,
+    prompts: Prompts,
+    account: Account,
+    tallies: dict[str, Tally],
+) -> None:
+    cacheable = rule_of(call.answered or call.model).cacheable(known)
+    if cacheable - call.read < LEAST_TOKENS or account.is_gone(call):
+        return
+    premium = max(0, cacheable - max(sent.chain.written, call.read))
+    waste = account.prompt(call, call.read, cacheable, cached=True, premium=premium)
+    if waste is None:
+        return
+    earlier = sent.chain.call
+    if sent.node.id != node.id:
+        cause, title = broken_cache.cause(call, node, sent.node, prompts)
+        tallies["broken_cache"].add(cause, title, [waste])
+    elif fan_out.are_siblings(earlier, call):
+        tallies["fan_out"].add(*fan_out.cause(call, node), [waste])
+    elif earlier.run_id != call.run_id and (block := refetch.fetched(node)) is not None:
+        tallies["refetch"].add(*refetch.cause(call, block, prompts), [waste])
+    else:
+        tallies["uncached_prefix"].add(*uncached_prefix.cause(call), [waste])
+
+
+def _claim_block(
+    call: Call,
+    node: Node,
+    place: _Place,
+    sent: Sent,
+    prompts: Prompts,
+    account: Account,
+    tallies: dict[str, Tally],
+) -> None:
+    begin, end = place.tokens(node.begins), place.tokens(node.ends)
+    premium = 0 if sent.chain.written >= end - begin else end - begin
+    waste = account.prompt(call, max(begin, call.read), end, cached=True, premium=premium)
+    if waste is None:
+        return
+    if fan_out.are_siblings(sent.chain.call, call):
+        tallies["fan_out"].add(*fan_out.cause(call, node), [waste])
+    elif sent.chain.call.run_id == call.run_id and sent.chain.call.talk == call.talk:
+        tallies["broken_cache"].add(*broken_cache.moved(call, node), [waste])
+    else:
+        tallies["refetch"].add(*refetch.cause(call, node, prompts), [waste])
