@@ -15,8 +15,8 @@ from typing import Any
 
 #: No filler is longer; what follows is not looked at.
 _HEAD = 2_000
-#: How much of a sentence has to be pleasantry.
-_MOSTLY = 0.6
+#: How much of the first sentence has to be pleasantry, and of one that goes on.
+_MOSTLY, _HALF = 0.6, 0.5
 
 _SENTENCE = re.compile(r"\s*[^.!?\n]+[.!?]*[\"')\]]*\s*")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
@@ -62,7 +62,7 @@ _EMPTY = _words(
     a about ah all also always am an and any are aren't as at back be because been before being both but by can can't could
     did didn't do does doesn't don't done down each even first for from further get give given go going got had has have
     having he hello her here here's hey hi him his how how's i i'd i'll i'm i've if in into is isn't it it'd it'll it's its just
-    keep kindly least less let lot lots many may maybe me might more most must my myself never no not now of off oh ok okay
+    keep kindly least less let lot lots many may maybe me might more most must my myself never no not nothing now of off oh ok okay
     on once one only or other our out over own please put quite rather say see seem seems shall she should simply since so
     some soon still such than that that's the their them then there there's these they thing things this those though through to
     today too two under until up upon us use was we we'd we'll we're we've were what what's whatever when where whether
@@ -99,4 +99,4 @@ def _is_filler(sentence: str, *, first: bool) -> bool:
     if first and not _STRONG.intersection(words):
         return False
     pleasant = sum(word in _PLEASANT for word in words)
-    return bool(words) and pleasant >= _MOSTLY * len(words)
+    return bool(words) and pleasant >= (_MOSTLY if first else _HALF) * len(words)

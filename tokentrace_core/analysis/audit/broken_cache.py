@@ -42,9 +42,26 @@ def _depth(node: Node) -> int:
     return depth
 
 
+def changed_bytes(node: Node, before: Node, prompts: Prompts) -> int:
+    """How much of the system prompt is not the same: this would have to be sent anew at the end of the prompt."""
+    old, new = prompts.text(_root(before).message_id), prompts.text(_root(node).message_id)
+    return max(0, len(new) - _common(old, new) - _common(old[::-1], new[::-1]))
+
+
 def _difference(before: str, after: str) -> str:
     """What stands where two texts part."""
-    at = next((place for place, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
-    begin = max(0, at - _SHOWN // 2)
+    begin = max(0, _common(before, after) - _SHOWN // 2)
     shown = json.dumps(after[begin : begin + _SHOWN], ensure_ascii=False)
     return shown.replace("{", "(").replace("}", ")")
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters at the start are the same."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -8,7 +8,6 @@ send it; each further one should have read it from the cache (`sent_again`).
 from __future__ import annotations
 
 from tokentrace_core.analysis.audit.calls import Call
-from tokentrace_core.analysis.audit.prompts import Node
 
 
 def are_siblings(earlier: Call, call: Call) -> bool:
@@ -18,7 +17,7 @@ def are_siblings(earlier: Call, call: Call) -> bool:
     return earlier.session_id == call.session_id and _overlap(earlier, call)
 
 
-def cause(call: Call, node: Node) -> tuple[tuple[str, ...], str]:
+def cause(call: Call) -> tuple[tuple[str, ...], str]:
     """What tells the finding apart, and its title."""
     return (
         call.run_name,

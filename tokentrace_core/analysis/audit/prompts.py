@@ -1,7 +1,7 @@
 """The prompts of one run as paths in the prefix tree, read at once: which messages, how large, and in which shape.
 
-The shape of a path is the path without what changes from call to call in its first message: figures are left out of a large system
-prompt, so that two that differ by a time or an id have one shape.
+The shape of a path is the path without what changes from call to call in its first message: of a large system prompt only the end
+counts, without figures, so that two that differ by a name, a time or an id have one shape.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from tokentrace_core.analysis.audit.calls import Call, Trace
 LARGE_BYTES = 4_096
 #: Texts whose skeleton is remembered.
 _REMEMBERED = 10_000
+#: Two large system prompts that end in the same so many characters, but for figures, are one with something changed in it.
+_TAIL = 2_048
+#: Where a text that retention has taken says so.
+_MARKER = 60
 #: Digits, and the letters that ids in hexadecimal have.
 _FIGURES = b"0123456789abcdefABCDEF"
 
@@ -89,8 +93,7 @@ class Prompts:
                 self._skeletons.clear()
             text = self.text(message_id)
             # What retention has taken looks alike, and is not.
-            kept = message_id.encode() if "[expired: " in text[:60] else text.encode("utf-8", "replace")
-            self._skeletons[message_id] = (
-                hash(kept.translate(None, _FIGURES)) if kept != message_id.encode() else hash(message_id)
-            )
+            gone = "[expired: " in text[:_MARKER]
+            end = text[-_TAIL:].encode("utf-8", "replace").translate(None, _FIGURES)
+            self._skeletons[message_id] = hash(message_id if gone else end)
         return self._skeletons[message_id]

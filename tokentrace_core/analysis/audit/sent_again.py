@@ -162,23 +162,36 @@ def _claim_prefix(
     account: Account,
     tallies: dict[str, Tally],
 ) -> None:
+    kind, block = _kind_of_prefix(call, node, sent)
+    if kind == "broken_cache":
+        known -= known * broken_cache.changed_bytes(node, sent.node, prompts) // (node.ends or 1)
     cacheable = rule_of(call.answered or call.model).cacheable(known)
-    if cacheable - call.read < LEAST_TOKENS or account.is_gone(call):
+    if cacheable - call.read < LEAST_TOKENS or (
+        kind == "uncached_prefix" and not uncached_prefix.can_be_mended(call)
+    ):
         return
     premium = max(0, cacheable - max(sent.chain.written, call.read))
     waste = account.prompt(call, call.read, cacheable, cached=True, premium=premium)
     if waste is None:
         return
-    earlier = sent.chain.call
-    if sent.node.id != node.id:
-        cause, title = broken_cache.cause(call, node, sent.node, prompts)
-        tallies["broken_cache"].add(cause, title, [waste])
-    elif fan_out.are_siblings(earlier, call):
-        tallies["fan_out"].add(*fan_out.cause(call, node), [waste])
-    elif earlier.run_id != call.run_id and (block := refetch.fetched(node)) is not None:
-        tallies["refetch"].add(*refetch.cause(call, block, prompts), [waste])
+    if kind == "broken_cache":
+        named = broken_cache.cause(call, node, sent.node, prompts)
+    elif kind == "refetch" and block is not None:
+        named = refetch.cause(call, block, prompts)
     else:
-        tallies["uncached_prefix"].add(*uncached_prefix.cause(call), [waste])
+        named = fan_out.cause(call) if kind == "fan_out" else uncached_prefix.cause(call)
+    tallies[kind].add(*named, [waste])
+
+
+def _kind_of_prefix(call: Call, node: Node, sent: Sent) -> tuple[str, Node | None]:
+    """Which finding it is that this prefix was paid again, and the block that was fetched, if it is that."""
+    if sent.node.id != node.id:
+        return "broken_cache", None
+    if fan_out.are_siblings(sent.chain.call, call):
+        return "fan_out", None
+    goes_on = sent.chain.call.prompt_id == sent.node.id
+    block = None if goes_on else refetch.fetched(node)
+    return ("uncached_prefix" if block is None else "refetch"), block
 
 
 def _claim_block(
@@ -196,7 +209,7 @@ def _claim_block(
     if waste is None:
         return
     if fan_out.are_siblings(sent.chain.call, call):
-        tallies["fan_out"].add(*fan_out.cause(call, node), [waste])
+        tallies["fan_out"].add(*fan_out.cause(call), [waste])
     elif sent.chain.call.run_id == call.run_id and sent.chain.call.talk == call.talk:
         tallies["broken_cache"].add(*broken_cache.moved(call, node), [waste])
     else:

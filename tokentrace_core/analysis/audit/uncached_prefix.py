@@ -1,7 +1,7 @@
 """Prefix sent without caching: a history or system prompt of 1,024 tokens or more is resent in full though the model could cache it.
 
-Resending it is how models work; paying the full price for it is not. With a provider that caches by itself this should not happen while the
-prefix stays the same, so there it is said as a cache that is missed (`sent_again`).
+Resending it is how models work; paying the full price for it is not, where caching has to be asked for (Anthropic's cache_control).
+A provider that caches by itself misses now and then, which nobody can mend: that is no finding.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from tokentrace_core.analysis.audit.caching import rule_of
 from tokentrace_core.analysis.audit.calls import Call
 
 
+def can_be_mended(call: Call) -> bool:
+    """Whether the cache has to be asked for."""
+    return not rule_of(call.answered or call.model).automatic
+
+
 def cause(call: Call) -> tuple[tuple[str, ...], str]:
     """What tells the finding apart, and its title."""
     model = call.answered or call.model or ""
-    how = "missed the provider's cache" if rule_of(model).automatic else "was sent without caching"
-    return (
-        call.who,
-        call.run_name,
-        model,
-    ), f"{call.who}: a prefix already sent to {model} {how} in {{times}} calls"
+    title = f"{call.who}: a prefix already sent to {model} was sent again without caching in {{times}} calls"
+    return (call.who, call.run_name, model), title
