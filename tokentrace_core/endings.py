@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tokentrace_core import model_calls, signals, steps
+from tokentrace_core.broken_off import without_loose_end
 from tokentrace_core.joined_runs import JoinedRuns
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.pricing import PriceBook
@@ -52,7 +53,9 @@ class Endings:
         events: list[Event] = []
         self.blame(call, error)
         call.model_answered = self._sealer.name(arrived.model)
-        message = model_calls.take_output(node, call, arrived.output, to_message)
+        message = model_calls.take_output(
+            node, call, arrived.output, lambda output: without_loose_end(to_message(output))
+        )
         status = status_of(error)
         # A provider that answers with an error bills nothing; a reply broken off is billed.
         billed = arrived.usage is not None or message is not None or status in ("cancelled", "timeout")

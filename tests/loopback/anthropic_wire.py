@@ -12,6 +12,12 @@ from tests.loopback.stream import Event, pieces, typed_event
 from tests.loopback.turns import Json, ToolCall, Turn, TurnUsage
 
 CHARACTERS_PER_TOKEN = 4
+SIGNATURE = "c2lnbmVk"
+_EMPTY: dict[str, Json] = {
+    "text": {"text": ""},
+    "thinking": {"thinking": "", "signature": ""},
+    "tool_use": {"input": {}},
+}
 
 ERROR_TYPES = {
     400: "invalid_request_error",
@@ -86,7 +92,7 @@ def _cumulative_usage(usage: TurnUsage) -> Json:
 
 def _head(turn: Turn, request: Json, number: int) -> Json:
     return {
-        "id": f"msg_{number:06d}",
+        "id": turn.id or f"msg_{number:06d}",
         "type": "message",
         "role": "assistant",
         "model": turn.answering_model(request),
@@ -95,8 +101,11 @@ def _head(turn: Turn, request: Json, number: int) -> Json:
 
 
 def _blocks(turn: Turn, number: int) -> list[Json]:
+    thought = (
+        [{"type": "thinking", "thinking": turn.thinking, "signature": SIGNATURE}] if turn.thinking else []
+    )
     text = [{"type": "text", "text": turn.text}] if turn.text else []
-    return [*text, *(_tool_use(call, number, index) for index, call in enumerate(turn.tool_calls))]
+    return [*thought, *text, *(_tool_use(call, number, index) for index, call in enumerate(turn.tool_calls))]
 
 
 def _tool_use(call: ToolCall, number: int, index: int) -> Json:
@@ -109,7 +118,7 @@ def _tool_use(call: ToolCall, number: int, index: int) -> Json:
 
 
 def _block_events(block: Json) -> list[Json]:
-    empty: Json = {"text": ""} if block["type"] == "text" else {"input": {}}
+    empty: Json = _EMPTY[block["type"]]
     return [
         {"type": "content_block_start", "content_block": block | empty},
         *({"type": "content_block_delta", "delta": delta} for delta in _deltas(block)),
@@ -120,6 +129,11 @@ def _block_events(block: Json) -> list[Json]:
 def _deltas(block: Json) -> list[Json]:
     if block["type"] == "text":
         return [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
+    if block["type"] == "thinking":
+        told: list[Json] = [
+            {"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])
+        ]
+        return [*told, {"type": "signature_delta", "signature": block["signature"]}]
     # The first delta of a tool call's input is empty, as from the real API.
     parts = ["", *pieces(json.dumps(block["input"]))]
     return [{"type": "input_json_delta", "partial_json": part} for part in parts]

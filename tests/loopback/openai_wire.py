@@ -92,7 +92,7 @@ def finish_reason(turn: Turn) -> str:
 
 def _chat_head(turn: Turn, request: Json, number: int, kind: str) -> Json:
     return {
-        "id": f"chatcmpl-{number:06d}",
+        "id": turn.id or f"chatcmpl-{number:06d}",
         "object": kind,
         "created": CREATED,
         "model": turn.answering_model(request),

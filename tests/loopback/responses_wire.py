@@ -47,7 +47,7 @@ def response_usage(usage: TurnUsage) -> Json:
 
 def _head(turn: Turn, request: Json, number: int) -> Json:
     return {
-        "id": f"resp_{number:06d}",
+        "id": turn.id or f"resp_{number:06d}",
         "object": "response",
         "created_at": CREATED,
         "model": turn.answering_model(request),

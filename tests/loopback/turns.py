@@ -87,12 +87,16 @@ class Turn:
 
     model: str | None = None
     """The model that says it answered; None: the one that was asked."""
+    id: str | None = None
+    """The answer's id; None: one made of its request's number."""
     finish: str | None = None
     """The provider's own finish or stop reason; None: the one that fits the content."""
     thin_delta: bool = False
     """Anthropic's older stream: the last usage has `output_tokens` only, the rest came with the first event."""
     report_usage: bool = True
     """False: the answer says nothing about the tokens it cost."""
+    thinking: str = ""
+    """What the model says to itself; only Anthropic's wire format tells it."""
 
     @property
     def ok(self) -> bool:
