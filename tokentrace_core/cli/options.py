@@ -63,17 +63,19 @@ def common_options(command: F) -> F:
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
-def _time(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """As microseconds since the epoch."""
-    if value is None:
-        return None
+def microseconds_of(text: str) -> int:
+    """A time as people write it, as microseconds since the epoch. Raises `click.BadParameter`."""
     try:
-        return _microseconds(_point(value.strip()))
+        return _microseconds(_point(text.strip()))
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
-            f"{value!r} is no time. Write 30m, 24h, 7d or 2w (ago), a date such as 2026-11-20, "
+            f"{text!r} is no time. Write 30m, 24h, 7d or 2w (ago), a date such as 2026-11-20, "
             "or a time such as 2026-11-20T13:00:00Z."
         ) from error
+
+
+def _time(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else microseconds_of(value)
 
 
 since_option = click.option(
