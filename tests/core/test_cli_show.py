@@ -13,6 +13,7 @@ import pytest
 from tests.core import test_cli
 from tests.core.test_cli import Cli, reply
 from tokentrace_core import Budget, BudgetExceeded, Tracer
+from tokentrace_core.analysis.spending import spending
 from tokentrace_core.cli.tree import llm_calls, plain_tree, read_tree
 from tokentrace_core.store.reader import Reader
 
@@ -65,7 +66,7 @@ def test_what_a_step_cost_includes_the_agents_below_it(
     assert step.spent == run.spent
     assert run.spent.nano_usd == 1_230_000 + 100_000 + 200_000
     assert (run.spent.llm_calls, run.spent.unpriced_calls, run.spent.cached_tokens) == (4, 1, 300)
-    assert run.spent.nano_usd == stored().cost()[0]["cost_nano_usd"]
+    assert run.spent.nano_usd == spending(stored()).total.cost_nano_usd
 
 
 def test_two_recordings_of_the_same_work_read_the_same(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tokentrace_core import Budget, BudgetExceeded, Tracer, shield
+from tokentrace_core.analysis.spending import spending
 from tokentrace_core.store.reader import Reader
 
 REPLY = {
@@ -116,7 +117,7 @@ tracer.close()
             *[("gpt-4o", None, 1)] * 3,
             ("parent", "ada", 2),
         ]
-        assert sum(run["cost_nano_usd"] for run in runs) == reader.cost()[0]["cost_nano_usd"]
+        assert sum(run["cost_nano_usd"] for run in runs) == spending(reader).total.cost_nano_usd
         assert {run["status"] for run in runs} == {"success"}
 
 

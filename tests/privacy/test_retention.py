@@ -13,19 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.privacy import big_file
 from tests.privacy.big_file import hits
 from tests.privacy.conftest import Command, Killed
 from tokentrace_core import Retention, Tracer
+from tokentrace_core.analysis.dimensions import GROUPS, NAMES, TAG
+from tokentrace_core.analysis.spending import spending
 from tokentrace_core.store.housekeeping import Housekeeping
 from tokentrace_core.store.pieces import do_all
-from tokentrace_core.store.reader import DIMENSIONS, Reader
+from tokentrace_core.store.reader import Reader
 from tokentrace_core.store.retention import Keeping
 from tokentrace_core.store.upkeep import opened
 
 Ask = Callable[..., Any]
-_KEPT_DIMENSIONS = ("model", "provider", "project", "status", "run-status", "day")
+_KEPT_DIMENSIONS = (
+    *("model", "provider", "project", "environment", "framework", "task-type", "status", "run-status", "day"),
+    "week",
+)
 _RUNS = 300
 
 
@@ -44,13 +50,13 @@ def rows(db: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
 def costs(db: Path) -> dict[str, Any]:
     """What `tokentrace cost` says, by everything that a daily sum has, and in total."""
     with Reader(db) as reader:
-        by = {name: reader.cost((name,)) for name in _KEPT_DIMENSIONS}
+        by = {name: spending(reader, [name]).rows for name in _KEPT_DIMENSIONS}
         # A run of several models counts as one of the first: money, tokens and calls are what has to be exact.
-        plain = {name: [{**row, "runs": None} for row in found] for name, found in by.items()}
+        plain = {name: [replace(row, runs=0) for row in found] for name, found in by.items()}
         return {
             **plain,
-            "total": reader.cost(),
-            "pairs": [{**row, "runs": None} for row in reader.cost(("day", "model"))],
+            "total": spending(reader).total,
+            "pairs": [replace(row, runs=0) for row in spending(reader, ["day", "model"]).rows],
         }
 
 
@@ -136,11 +142,11 @@ def test_s99_traces_go_after_thirty_days_and_every_cost_stays_to_the_nano_dollar
 def test_what_a_daily_sum_does_not_tell_is_said_to_be_expired(old_file: Path) -> None:
     let_go(old_file)
     with Reader(old_file) as reader:
-        total = reader.cost()[0]["cost_nano_usd"]
-        for name in DIMENSIONS:
-            found = reader.cost((name,))
-            assert sum(row["cost_nano_usd"] for row in found) == total, name
-            assert any(row[name] == "(expired)" for row in found) == (name not in _KEPT_DIMENSIONS), name
+        total = spending(reader).total.cost_nano_usd
+        for name in (*(name for name in GROUPS if name not in (TAG, NAMES[-1])), "attr.x"):
+            found = spending(reader, [name]).rows
+            assert sum(row.cost_nano_usd for row in found) == total, name
+            assert any(row.key == ("(expired)",) for row in found) == (name not in _KEPT_DIMENSIONS), name
 
 
 def test_daily_sums_name_nobody_and_go_after_a_year(old_file: Path) -> None:
@@ -281,7 +287,7 @@ def test_a_tracer_that_was_told_to_keeps_the_house_and_the_agent_does_not_notice
         where r.user_id = 'new' and (m.id is null or m.expired is not null)"""
     assert rows(old_file, broken) == [(0,)]
     after = costs(old_file)
-    assert after["total"][0]["cost_nano_usd"] == before["total"][0]["cost_nano_usd"]
+    assert after["total"].cost_nano_usd == before["total"].cost_nano_usd
     assert slowest < 0.5
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.reliability import programs
+from tokentrace_core.analysis.spending import spending
 from tokentrace_core.store.reader import Reader
 
 PROCESSES, THREADS = 8, 4
@@ -50,7 +51,7 @@ class Others:
     def _poll(self) -> None:
         with Reader(self._db) as reader:
             reader.runs(20)
-            reader.cost(["status"])
+            spending(reader, ["status"])
         self.polls += 1
 
     def _delete(self) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 ATTRIBUTE = "attr."
 NONE = "(none)"
+UNKNOWN = "(unknown)"
+NO_TOOL = "(no tool)"
+EXPIRED = "(expired)"
 
 OF_RUN: dict[str, str] = {
     "user": f"coalesce(r.user_id, '{NONE}')",
@@ -26,14 +29,23 @@ OF_STEP: dict[str, str] = {
     "step-name": f"coalesce(s.name, '{NONE}')",
 }
 OF_CALL: dict[str, str] = {
-    "model": "coalesce(c.model, c.model_answered, '(unknown)')",
-    "provider": "coalesce(c.provider, '(unknown)')",
+    "model": f"coalesce(c.model, c.model_answered, '{UNKNOWN}')",
+    "provider": f"coalesce(c.provider, '{UNKNOWN}')",
     "status": "c.status",
 }
 #: Of these a run can have several at once.
 TAG, TOOL = "tag", "tool"
 
 NAMES = (*OF_RUN, *OF_STEP, *OF_CALL, TAG, TOOL, f"{ATTRIBUTE}KEY")
+
+#: What is grouped by besides: the start of a row (in microseconds, UTC; a week by its Monday) and a step's place in its run.
+TIMES: dict[str, str] = {
+    "hour": "strftime('%Y-%m-%d %H:00', {0}.started_at / 1000000, 'unixepoch')",
+    "day": "date({0}.started_at / 1000000, 'unixepoch')",
+    "week": "date({0}.started_at / 1000000, 'unixepoch', '-6 days', 'weekday 1')",
+}
+STEP = "step"
+GROUPS = (*NAMES, *TIMES, STEP)
 
 
 def canonical(name: str) -> str:
@@ -44,6 +56,16 @@ def canonical(name: str) -> str:
     if found not in NAMES[:-1]:
         raise ValueError(f"there is no dimension {name!r}. There are: {', '.join(NAMES)}.")
     return found
+
+
+def canonical_by(name: str) -> str:
+    """As `canonical`, for what can be grouped by."""
+    if name in TIMES or name == STEP:
+        return name
+    try:
+        return canonical(name)
+    except ValueError:
+        raise ValueError(f"there is no dimension {name!r}. There are: {', '.join(GROUPS)}.") from None
 
 
 def attribute(key: str, *rows: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from tokentrace_core.payload import Payload
 from tokentrace_core.prompts import Prompt
 from tokentrace_core.spans import LLMCall, Run
+from tokentrace_core.store import summary
 from tokentrace_core.store.deletions import Deletions
 from tokentrace_core.store.errand import Errand
 from tokentrace_core.store.lease import Lease
@@ -45,7 +46,9 @@ class Batch:
                 self.turned_away[PURGED].append(span)
             elif not self._write_span(connection, span):
                 self.turned_away[UNFIT].append(span)
-        take_in(connection, self.without_turned_away(self.spans), self._lease)
+        stored = self.without_turned_away(self.spans)
+        take_in(connection, stored, self._lease)
+        summary.renew(connection, {run_id for span in stored if (run_id := getattr(span, "run_id", None))})
 
     def without_turned_away(self, spans: Sequence[object]) -> list[object]:
         """Those of these that are in the file."""

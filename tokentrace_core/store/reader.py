@@ -20,23 +20,6 @@ Row = dict[str, Any]
 #: The widest integer SQLite knows.
 _WIDEST = 2**63 - 1
 
-#: What `cost` can group by: SQL over the view `calls` (c).
-DIMENSIONS: dict[str, str] = {
-    "model": "coalesce(c.model, '(unknown)')",
-    "provider": "coalesce(c.provider, '(unknown)')",
-    "user": "coalesce(c.user_id, '(none)')",
-    "session": "c.session_id",
-    "project": "coalesce(c.project, '(none)')",
-    "run": "coalesce(c.run_id, c.gone)",
-    "run-name": "c.run_name",
-    "agent": "coalesce(c.agent, '(none)')",
-    "step-name": "coalesce(c.step_name, '(none)')",
-    "status": "c.status",
-    "run-status": "c.run_status",
-    "day": "c.day",
-    "tool": "coalesce(t.name, c.gone, '(no tool)')",
-}
-
 
 class Reader:
     """A trace file, opened for reading. Use as a context manager, or `close()` it."""
@@ -66,6 +49,10 @@ class Reader:
     ) -> Iterator[tuple[Any, ...]]:
         """As `query`, with plain tuples: for millions of rows."""
         return iter(self._database.execute(sql, parameters))  # type: ignore[arg-type]
+
+    def columns(self, table: str) -> frozenset[str]:
+        """Files of earlier versions have fewer."""
+        return frozenset(column.name for column in self._database.table(table).columns)
 
     def runs(self, limit: int = 20, *, since: int | None = None) -> list[Row]:
         """The latest runs with their totals, newest first. `since`: microseconds since the epoch."""
@@ -123,46 +110,6 @@ class Reader:
         rows = self.query("select body from messages where id = ?", [message_id])
         return next((msgspec.json.decode(row["body"]) for row in rows), None)
 
-    def cost(self, by: Sequence[str] = (), *, since: int | None = None) -> list[Row]:
-        """What was spent, grouped by dimensions (keys of `DIMENSIONS`), dearest first.
-
-        Each row: the dimensions, runs, calls, input_tokens, cached_tokens, output_tokens, cost_nano_usd,
-        estimated_nano_usd (the part of it that rests on estimated usage), unpriced_calls, unpriced_tokens, estimated_calls. By
-        "tool", a model call's cost is shared, to the nano-dollar, among the tools that were called in its
-        step, and a tool's own cost is its own.
-
-        Calls whose traces have gone by retention are in it, by their daily sums; what those do not tell is "(expired)".
-        """
-        groups = ", ".join(f'{DIMENSIONS[name]} as "{name}"' for name in by)
-        order = ", ".join(f'"{name}"' for name in by)
-        source = _BY_TOOL if "tool" in by else _PLAIN
-        gone = f"union all {_EXPIRED}" if self.has_table("daily_costs") else ""
-        return list(
-            self.query(
-                f"""
-                {source}, a as (select {_KEPT} from c {gone})
-                select {groups + "," if groups else ""} count(distinct c.run_id) + coalesce(sum(c.runs), 0) as runs,
-                    count(distinct c.call_key) + coalesce(sum(c.calls), 0) as calls, coalesce(sum(c.input_tokens), 0) as input_tokens,
-                    coalesce(sum(c.cached_tokens), 0) as cached_tokens,
-                    coalesce(sum(c.output_tokens), 0) as output_tokens,
-                    coalesce(sum(c.nano), 0) as cost_nano_usd,
-                    coalesce(sum(case when c.usage_source = 'estimated' then c.nano end), 0)
-                        + coalesce(sum(c.estimated_nano), 0) as estimated_nano_usd,
-                    count(distinct case when c.cost_status = 'unpriced' then c.call_key end)
-                        + coalesce(sum(c.unpriced), 0) as unpriced_calls,
-                    coalesce(sum((c.cost_status = 'unpriced') * (c.input_tokens + c.output_tokens)), 0)
-                        + coalesce(sum(c.unpriced_tokens), 0) as unpriced_tokens,
-                    count(distinct case when c.usage_source = 'estimated' then c.call_key end)
-                        + coalesce(sum(c.estimated), 0) as estimated_calls
-                from a c {"left join tool_calls t on t.run_id = c.run_id and t.id = c.tool_id" if "tool" in by else ""}
-                where c.started_at >= :since
-                {"group by " + ", ".join(str(n + 1) for n in range(len(by))) if by else ""}
-                order by cost_nano_usd desc{", " + order if order else ""}
-                """,
-                {"since": since or 0},
-            )
-        )
-
     def unpriced_models(self) -> list[Row]:
         """The models whose calls have no price: {model, provider, calls, input_tokens, output_tokens}."""
         return list(
@@ -214,56 +161,3 @@ class Reader:
                 [last, json.dumps(list(watched))],
             )
         )
-
-
-_FACTS = """k.run_id, k.session_id, k.user_id, k.project, k.run_name, k.run_status, k.agent, k.step_name, k.status,
-    k.provider, k.model, k.day, k.started_at, k.run_id || k.id as call_key, k.cost_status, k.usage_source"""
-#: What tools themselves cost joins the model calls as rows that are no calls.
-_TOOLS_OWN = """
-    select t.run_id, r.session_id, r.user_id, r.project, r.name, r.status, s.agent, s.name, t.status, '(tool)', '(tool)',
-           date(t.started_at / 1000000, 'unixepoch'), t.started_at, null, null, null, 0, 0, 0,
-           t.cost_nano_usd, t.id
-    from tool_calls t join runs r on r.id = t.run_id
-    left join steps s on s.run_id = t.run_id and s.id = t.step_id
-    where t.cost_nano_usd is not null
-"""
-_PLAIN = f"""
-    with c as (
-        select {_FACTS}, k.input_tokens, k.cached_tokens, k.output_tokens, k.cost_nano_usd as nano,
-               null as tool_id
-        from calls k
-        union all {_TOOLS_OWN}
-    )
-"""
-
-
-_KEPT = """run_id, session_id, user_id, project, run_name, run_status, agent, step_name, status, provider, model, day,
-    started_at, call_key, cost_status, usage_source, input_tokens, cached_tokens, output_tokens, nano, tool_id,
-    null as gone, 0 as runs, 0 as calls, 0 as estimated_nano, 0 as unpriced, 0 as unpriced_tokens, 0 as estimated"""
-#: What is known of calls whose traces have gone, in the same columns. A day's sum began with the day.
-_EXPIRED = """
-    select null, '(expired)', '(expired)', nullif(project, ''), '(expired)', run_status, '(expired)', '(expired)', status,
-           nullif(provider, ''), nullif(model, ''), day, cast(strftime('%s', day) as integer) * 1000000, null, null,
-           null, input_tokens, cached_tokens, output_tokens, cost_nano_usd, null, '(expired)', runs, calls,
-           estimated_nano_usd, unpriced_calls, unpriced_tokens, estimated_calls
-    from daily_costs
-"""
-
-
-def _share(column: str) -> str:
-    """An equal part of a figure for each tool of the step; the remainder goes to the first ones, so nothing is lost."""
-    return f"{column} / coalesce(s.tools, 1) + (coalesce(s.place, 1) <= {column} % coalesce(s.tools, 1))"
-
-
-_BY_TOOL = f"""
-    with shares as (
-        select run_id, step_id, id as tool_id, row_number() over of_step as place, count(*) over in_step as tools
-        from tool_calls
-        window of_step as (partition by run_id, step_id order by id), in_step as (partition by run_id, step_id)
-    ), c as (
-        select {_FACTS}, {_share("k.input_tokens")} as input_tokens, {_share("k.cached_tokens")} as cached_tokens,
-               {_share("k.output_tokens")} as output_tokens, {_share("k.cost_nano_usd")} as nano, s.tool_id
-        from calls k left join shares s on s.run_id = k.run_id and s.step_id = k.step_id
-        union all {_TOOLS_OWN}
-    )
-"""

@@ -17,7 +17,7 @@ from sqlite_utils import Database
 from tokentrace_core.errors import StoreError
 from tokentrace_core.ids import new_span_id
 from tokentrace_core.pricing import PriceBook
-from tokentrace_core.store import audit, schema
+from tokentrace_core.store import audit, schema, summary
 from tokentrace_core.store.connection import connect
 from tokentrace_core.store.repricing import Question, Repricing, select
 
@@ -33,6 +33,8 @@ def apply(path: Path, book: PriceBook, question: Question) -> tuple[str, Reprici
         connection.executemany(_KEEP, _rows(number, repricing, connection, question))
         for statement in (_CALLS, _STEPS, _RUNS):
             connection.execute(statement, {"number": number})
+        runs = connection.execute(_CHANGED_RUNS, {"number": number}).fetchall()
+        summary.renew(connection, (run[0] for run in runs))
         connection.execute(_NOTE, _note(number, repricing))
         audit.note(connection, "repricing", calls=repricing.total().changed)
         connection.execute("commit")
@@ -94,6 +96,7 @@ _CALLS = """
     )
     where (run_id, id) in (select run_id, id from repriced_calls where repricing_id = :number)
 """
+_CHANGED_RUNS = "select distinct run_id from repriced_calls where repricing_id = :number"
 _DEARER = "coalesce(p.new_nano_usd, 0) - coalesce(p.old_nano_usd, 0)"
 _UNPRICED = "((p.new_status = 'unpriced') - (p.old_status = 'unpriced'))"
 _TOKENS = (

@@ -271,6 +271,11 @@ def m006_what_is_kept(db: Database) -> None:
 
 
 @migrations()
+def m007_runs_on_half_a_page(db: Database) -> None:
+    db.table("runs").add_column("synopsis", str)
+
+
+@migrations()
 def m008_what_an_audit_asks(db: Database) -> None:
     # Millionths of the reply that are filler before the answer: known only while its text is there, so noted with the call.
     db.table("llm_calls").add_column("filler_ppm", int)

@@ -1,0 +1,241 @@
+"""Making a run's synopsis from its rows: when the run ends, and again whenever rows of it are written after that.
+
+A run that has none (it is not over, its process died, it is of an older version) is summed up when it is read, by the same
+`of_run`. Nobody has to keep figures up to date by hand: what changes rows of runs in any other way calls `renew` in the
+same transaction, or sets the synopsis to null.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tokentrace_core.store.synopsis import OWN_COST, CallSums, FullSynopsis, StepSums, ToolShare, ToolSums
+
+_HOUR_US = 3_600_000_000
+_FAILED = frozenset({"failure", "timeout"})
+
+Row = tuple[Any, ...]
+
+_CALLS = """
+    select id, step_id, provider, coalesce(model, model_answered), model_answered, status, started_at, cost_nano_usd,
+           cost_status, usage_source, coalesce(input_uncached_tokens, 0) + coalesce(cache_read_tokens, 0)
+           + coalesce(cache_write_5m_tokens, 0) + coalesce(cache_write_1h_tokens, 0),
+           coalesce(cache_read_tokens, 0), coalesce(output_tokens, 0), kind
+    from llm_calls where run_id = ? and status != 'refused' order by started_at, id
+"""
+_TOOLS = """
+    select id, step_id, name, status, started_at, ended_at, arguments_hash, cost_nano_usd
+    from tool_calls where run_id = ? order by started_at, id
+"""
+_STANDS = """
+    select status = 'running' or exists (select 1 from run_parts where run_id = ? and status = 'running'),
+           synopsis is null from main.runs where id = ?
+"""
+_STEPS = "select id, number, agent, name from steps where run_id = ? order by number, id"
+
+
+def renew(connection: sqlite3.Connection, run_ids: Iterable[str]) -> None:
+    """Bring the synopses of these runs up to date with their rows; a run that is not over has none."""
+    for run_id in run_ids:
+        found = connection.execute(_STANDS, [run_id, run_id]).fetchone()
+        if found is None:
+            continue
+        is_open, has_none = found
+        if not (is_open and has_none):
+            text = None if is_open else encoded(of_run(connection.execute, run_id))
+            connection.execute("update main.runs set synopsis = ? where id = ?", [text, run_id])
+
+
+def encoded(synopsis: FullSynopsis) -> str:
+    return msgspec.json.encode(synopsis).decode()
+
+
+def of_run(
+    execute: Callable[[str, list[str]], Iterable[Row]],
+    run_id: str,
+    only: Callable[[str, int], bool] = lambda *_: True,
+) -> FullSynopsis:
+    """From the rows of a run. `only`: whether a model's or a tool's call is in it, by its id and start."""
+    calls = [row for row in execute(_CALLS, [run_id]) if only(row[0], row[6])]
+    tools = [row for row in execute(_TOOLS, [run_id]) if only(row[0], row[4])]
+    return _Summary(list(execute(_STEPS, [run_id])), calls, tools).made()
+
+
+class _Figures(NamedTuple):
+    """Of one call, or of a share of it."""
+
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    nano: int
+
+
+#: A call in whose step no tool was called, as a list of those.
+_NOBODY: list[Row] = [(None, None, "")]
+
+
+class _Summary:
+    """A synopsis in the making."""
+
+    def __init__(self, steps: list[Row], calls: list[Row], tools: list[Row]) -> None:
+        self._calls, self._tools = calls, tools
+        self._parts: dict[tuple[str | None, str | None], int] = {}
+        self._models: dict[tuple[str | None, str | None, str | None], int] = {}
+        parts = [self._part(row[2], row[3]) for row in steps]
+        self._steps = StepSums(parts, [-1] * len(steps), [0] * len(steps), [0] * len(steps))
+        self._place = {row[0]: place for place, row in enumerate(steps)}
+        self._sums: dict[tuple[Any, ...], CallSums] = {}
+        self._shares: dict[tuple[Any, ...], ToolShare] = {}
+        self._tools_of: Mapping[str | None, list[Row]] = defaultdict(list)
+        for row in sorted(tools, key=lambda row: row[0]):
+            self._tools_of[row[1]].append(row)
+
+    def made(self) -> FullSynopsis:
+        final = None
+        for row in self._calls:
+            model = self._model(row[2], row[3], None if row[4] == row[3] else row[4])
+            self._add_call(row, model)
+            if row[10]:
+                final = model, row[10]
+        for row in self._tools:
+            if row[7] is not None:
+                self._add_own_cost(row)
+        began = [row[6] for row in self._calls] + [row[4] for row in self._tools if row[7] is not None]
+        self._steps.corrects = self._corrections()
+        return FullSynopsis(
+            tools=self._tool_sums(),
+            parts=list(self._parts),
+            models=list(self._models),
+            first=min(began, default=None),
+            last=max(began, default=None),
+            calls=list(self._sums.values()),
+            steps=self._steps,
+            final=final,
+            falls_back=self._falls_back(),
+            shares=list(self._shares.values()),
+        )
+
+    # ── what it cost ─────────────────────────────────────────────────────────────────────────────────
+
+    def _add_call(self, row: Row, model: int) -> None:
+        step_id, started_at, status = row[1], row[6], row[5]
+        key = self._part_of(step_id), model, started_at // _HOUR_US, status
+        figures = _Figures(row[10], row[11], row[12], row[7] or 0)
+        marks = row[8] == "unpriced", row[9] == "estimated"
+        _add(self._group(key), figures, *marks)
+        if (place := self._place.get(step_id)) is not None:
+            self._steps.model[place] = model
+            self._steps.nano[place] += figures.nano
+            self._steps.input_tokens[place] += figures.input_tokens
+        sharers = self._tools_of.get(step_id, _NOBODY) if step_id is not None else _NOBODY
+        named: set[str] = set()
+        for place, tool in enumerate(sharers):
+            part = figures if len(sharers) == 1 else _shared(figures, place, len(sharers))
+            _add(self._share((*key, tool[2])), part, *marks, counted=tool[2] not in named)
+            named.add(tool[2])
+
+    def _add_own_cost(self, row: Row) -> None:
+        _, step_id, name, status, started_at, _, _, nano = row
+        model = self._model(OWN_COST, OWN_COST, None)
+        key = self._part_of(step_id), model, started_at // _HOUR_US, status
+        self._group(key).nano += nano
+        self._share((*key, name)).nano += nano
+        if (place := self._place.get(step_id)) is not None:
+            self._steps.nano[place] += nano
+
+    def _group(self, key: tuple[Any, ...]) -> CallSums:
+        if key not in self._sums:
+            self._sums[key] = CallSums(*key)
+        return self._sums[key]
+
+    def _share(self, key: tuple[Any, ...]) -> ToolShare:
+        if key not in self._shares:
+            self._shares[key] = ToolShare(key[0], key[1], key[2], key[3], tool=key[4])
+        return self._shares[key]
+
+    def _part(self, agent: str | None, step_name: str | None) -> int:
+        return self._parts.setdefault((agent, step_name), len(self._parts))
+
+    def _part_of(self, step_id: str | None) -> int:
+        place = self._place.get(step_id)
+        return self._part(None, None) if place is None else self._steps.part[place]
+
+    def _model(self, provider: str | None, model: str | None, answered: str | None) -> int:
+        return self._models.setdefault((provider, model, answered), len(self._models))
+
+    # ── how it went ──────────────────────────────────────────────────────────────────────────────────
+
+    def _tool_sums(self) -> list[ToolSums]:
+        found: dict[tuple[int, int, str], ToolSums] = {}
+        tried: dict[tuple[str, str | None], tuple[int, ToolSums]] = {}
+        failed: set[tuple[str, str | None]] = set()
+        for _, step_id, name, status, started_at, ended_at, arguments, _ in self._tools:
+            place = self._place.get(step_id)
+            key = self._part_of(step_id), -1 if place is None else self._steps.model[place], name
+            sums = found.setdefault(key, ToolSums(*key))
+            sums.calls += 1
+            sums.failures += status in _FAILED
+            if ended_at is not None:
+                sums.durations.append(ended_at - started_at)
+            same = name, arguments
+            sums.retries += same in failed
+            (failed.add if status in _FAILED else failed.discard)(same)
+            times, first = tried.get(same, (0, sums))
+            tried[same] = times + 1, first
+            first.most = max(first.most, times + 1)
+        return list(found.values())
+
+    def _corrections(self) -> list[int]:
+        """Steps in which a tool that failed in an earlier one of the same agent is tried with other arguments."""
+        parts, found = list(self._parts), set()
+        latest: dict[tuple[str | None, str], tuple[int, bool, str | None]] = {}
+        for _, step_id, name, status, _, _, arguments, _ in self._tools:
+            place = self._place.get(step_id)
+            if place is None:
+                continue
+            loop = parts[self._steps.part[place]][0], name
+            before, had_failed, tried = latest.get(loop, (place, False, None))
+            if had_failed and before < place and tried != arguments:
+                found.add(place)
+            latest[loop] = place, status in _FAILED, arguments
+        return sorted(found)
+
+    def _falls_back(self) -> int:
+        parts = list(self._parts)
+        failed: dict[str | None, str | None] = {}
+        for row in self._calls:
+            agent = parts[self._part_of(row[1])][0]
+            if row[13] == "embedding":
+                continue
+            if agent in failed and failed[agent] != row[3]:
+                return 1
+            if row[5] in _FAILED:
+                failed[agent] = row[3]
+            else:
+                failed.pop(agent, None)
+        return 0
+
+
+def _shared(figures: _Figures, place: int, of: int) -> _Figures:
+    """An equal part of each for each tool of the step; the remainder goes to the first ones, so nothing is lost."""
+    return _Figures(*(figure // of + (place < figure % of) for figure in figures))
+
+
+def _add(sums: CallSums, figures: _Figures, unpriced: bool, estimated: bool, counted: bool = True) -> None:
+    """`counted`: whether the call is not in these sums yet."""
+    sums.calls += counted
+    sums.input_tokens += figures.input_tokens
+    sums.cached_tokens += figures.cached_tokens
+    sums.output_tokens += figures.output_tokens
+    sums.nano += figures.nano
+    if unpriced:
+        sums.unpriced_calls += counted
+        sums.unpriced_tokens += figures.input_tokens + figures.output_tokens
+    if estimated:
+        sums.estimated_calls += counted
+        sums.estimated_nano += figures.nano
