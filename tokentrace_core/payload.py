@@ -59,6 +59,7 @@ class Payload:
             limits = _shorter(limits, max_text)
         walk = Walk(limits)
         raw = walk.whole(value)
+        cut = walk.cut  # alone: the closures below must not keep the walk, which knows every container it met
         self.truncated = walk.truncated
         self.held = walk.held
         self._size = utf8_size(value) if type(value) is str else None
@@ -66,7 +67,7 @@ class Payload:
         self._json: str | None = None
         self._id: str | None = None
         # In closures, because whatever lies in an attribute is found by a debugger, a pickler or an error reporter.
-        self._read: Callable[[], JSON] | None = lambda: _redacted(raw, redactor, limits, walk.cut)
+        self._read: Callable[[], JSON] | None = lambda: _redacted(raw, redactor, limits, cut)
         self._measure: Callable[[], int] | None = lambda: _json_size(raw)
 
     @property

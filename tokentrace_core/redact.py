@@ -30,7 +30,7 @@ from tokentrace_core.redaction_search import RuleSearch, Span
 from tokentrace_core.redaction_sheet import Sheet
 from tokentrace_core.redaction_stream import RedactorStream
 from tokentrace_core.redaction_text import MASK, Folded
-from tokentrace_core.redaction_walk import Walk, redacted_document
+from tokentrace_core.redaction_walk import DOCUMENT_BEGINS, Walk, redacted_document
 
 __all__ = ["DEFAULT_RULES", "Find", "Redactor", "RedactorStream", "Rule"]
 
@@ -194,7 +194,7 @@ class Redactor:
             spans, sheet = self._settled(text)
             text = self.render(text, spans) if spans else text
             document = None
-            if nesting < _NESTING and text[:1] in _DOCUMENT_BEGINS and _has_telling_name(sheet):
+            if nesting < _NESTING and text[:1] in DOCUMENT_BEGINS and _has_telling_name(sheet):
                 document = redacted_document(text, self, nesting)
             if document is None:
                 return text
@@ -265,4 +265,3 @@ def _merged(spans: list[Span]) -> list[Span]:
 
 #: What is left of a find outside the masks; only a user's own pattern reaches into one.
 _UNMASKED = re.compile(r"[^\0]+")
-_DOCUMENT_BEGINS = frozenset("{[ \n\t\r")

@@ -21,20 +21,24 @@ from tokentrace_core.redaction_sheet import (
     scan,
 )
 
-_DIGITS_APART = classes(d=DIGITS, s=SEPARATORS)
-_RUN_OF_DIGITS = re.compile(b"d[ds]{6,}")
+_DIGITS_APART = classes(d=DIGITS, p=b".", s=SEPARATORS.replace(b".", b""))
+_RUN_OF_DIGITS = re.compile(b"d[dps]{6,}")
 _TALK_OF_PHONES = tuple(
     map(re.compile, (b"phone", b"tel[.:e]", b"call ", b"mobil", b"cell[ :p]", b"fax", b"reach ", b"dial "))
 )
 _TALK_OF_TAXES = (b"ssn", b"soc", b"tin", b"tax")
 
-ANY, SHORT, SSN, AMERICAN, CARD = 1, 2, 4, 8, 16
+ANY, SHORT, SSN, AMERICAN, CARD, BARE, DECIMAL = (1 << bit for bit in range(7))
 _SHAPES = (
-    (SSN, re.compile(b"ddds{1,3}dds{1,3}dddd")),
-    (AMERICAN, re.compile(b"ddds{1,4}ddds{0,4}dddd")),
+    (SSN, re.compile(b"ddd[ps]{1,3}dd[ps]{1,3}dddd")),
+    (AMERICAN, re.compile(b"ddd[ps]{1,4}ddd[ps]{0,4}dddd")),
+    (BARE, re.compile(b"\\Ad+[ps]*\\Z")),
+    (DECIMAL, re.compile(b"\\Ad{1,6}pd+(?:sdd)?[ps]*\\Z")),
 )
 #: Local numbers, bare or in groups; dates and fractions have others.
-_LOCAL = re.compile(b"(?:d{3}sd{4}|d{4}sd{4}|d{2}sd{2}sd{2}sd{2}|d{3}sd{2}sd{2}|d{7,8})s*")
+_LOCAL = re.compile(
+    b"(?:d{3}[ps]d{4}|d{4}[ps]d{4}|d{2}[ps]d{2}[ps]d{2}[ps]d{2}|d{3}[ps]d{2}[ps]d{2}|d{7,8})[ps]*"
+)
 _LONGEST_SHAPE = 64
 
 
@@ -57,11 +61,19 @@ def figures(sheet: Sheet) -> list[Region]:
     for found in _RUN_OF_DIGITS.finditer(apart):
         shape = found[0]
         kind = _kinds_of(shape) if len(shape) <= _LONGEST_SHAPE else ANY | SSN | AMERICAN | CARD
-        if kind:
+        if kind and not (kind & DECIMAL and _is_decimal(sheet.raw, found.start())):
             region = found.span()
             kinds[region] = kind
             regions.append(region)
     return regions
+
+
+def _is_decimal(raw: bytes, start: int) -> bool:
+    """Coordinates, probabilities, seconds; a phone number only after a plus, or if a zero leads."""
+    return raw[start - 1 : start] != b"+" and (raw[start] != _ZERO or raw[start + 1] == _POINT)
+
+
+_ZERO, _POINT = b"0."
 
 
 def _of_kind(sheet: Sheet, kind: int) -> list[Region]:
@@ -76,9 +88,23 @@ def numbers(sheet: Sheet) -> list[Region]:
 
 
 @scan(FIGURE)
+def numbers_in_groups(sheet: Sheet) -> list[Region]:
+    """Nine digits or more with something between them."""
+    kinds = sheet.kinds
+    return [region for region in sheet.regions(numbers) if not kinds[region] & BARE]
+
+
+@scan(FIGURE)
 def card_numbers(sheet: Sheet) -> list[Region]:
     """As many digits as a card's number has."""
-    return _of_kind(sheet, CARD)
+    raw, kinds = sheet.raw, sheet.kinds
+    return [
+        region
+        for region in _of_kind(sheet, CARD)
+        if not kinds[region] & BARE
+        or raw[region[0]] not in b"017"
+        or raw[region[0] : region[0] + 4] == b"1800"
+    ]
 
 
 @scan(FIGURE)
@@ -96,7 +122,9 @@ def american_numbers(sheet: Sheet) -> list[Region]:
 @scan(FIGURE)
 def tax_numbers(sheet: Sheet) -> list[Region]:
     """Numbers in talk of taxes."""
-    regions = []
+    regions: list[Region] = []
+    if not any(map(sheet.lower.__contains__, _TALK_OF_TAXES)):
+        return regions
     for start, end in sheet.regions(numbers):
         around = sheet.lower[max(0, start - 48) : end + 24]
         if any(talk in around for talk in _TALK_OF_TAXES):

@@ -38,9 +38,17 @@ _NO_STOP = re.compile(r"[^0-9\n\0;]{0,40}")
 
 def words_before(text: str, start: int) -> list[str]:
     """The last words in front, in lower case, down to a digit, a semicolon or the line's beginning."""
+    return words_of(talk_before(text, start))
+
+
+def talk_before(text: str, start: int) -> str:
     before = text[max(0, start - 40) : start]
     tail = _NO_STOP.match(before[::-1])
-    return _WORD.findall(before[len(before) - (tail.end() if tail else 0) :].lower())[-7:]
+    return before[len(before) - (tail.end() if tail else 0) :]
+
+
+def words_of(talk: str) -> list[str]:
+    return _WORD.findall(talk.lower())[-7:]
 
 
 def is_something_else(words: list[str]) -> bool:

@@ -11,8 +11,8 @@ import re
 
 from tokentrace_core.redaction_figures import (
     american_numbers,
-    numbers,
     numbers_from_zero,
+    numbers_in_groups,
     numbers_with_plus,
     unshaped_numbers,
 )
@@ -21,7 +21,9 @@ from tokentrace_core.redaction_numbers import (
     NO_DIGIT_BEFORE,
     digits_of,
     is_something_else,
+    talk_before,
     words_before,
+    words_of,
 )
 from tokentrace_core.redaction_plans import given_out
 from tokentrace_core.redaction_rule import Rule
@@ -83,11 +85,17 @@ def _is_labelled(words: list[str]) -> bool:
 
 
 def _labelled(text: str, start: int, end: int) -> bool:
-    words = words_before(text, start)
+    return _announced(talk_before(text, start)) or _labelled_behind(text, end)
+
+
+def _announced(talk: str) -> bool:
+    words = words_of(talk)
     if _is_labelled(words):
         return True
-    if words and not words[-1].isascii() and any(sign in words[-1] for sign in _SIGNS):
-        return True
+    return bool(words) and not words[-1].isascii() and any(sign in words[-1] for sign in _SIGNS)
+
+
+def _labelled_behind(text: str, end: int) -> bool:
     return (
         text[end : end + 5].strip(" ([,\"'")[:1].isalpha()
         and _LABEL_AFTER.match(text, end, end + 16) is not None
@@ -97,16 +105,16 @@ def _labelled(text: str, start: int, end: int) -> bool:
 @scan(FIGURE)
 def labelled_numbers(sheet: Sheet) -> list[Region]:
     """Numbers in front of or behind which a word for a phone stands."""
-    text = sheet.text
-    return [
-        (start, end)
-        for start, end in sheet.regions(unshaped_numbers)
-        if _labelled(
-            text,
-            start - (text[start - 1 : start] == "("),
-            start + len(text[start:end].rstrip("-_/.+ ()>\n\r\t")),
-        )
-    ]
+    text, regions = sheet.text, []
+    known: dict[str, bool] = {}
+    for start, end in sheet.regions(unshaped_numbers):
+        talk = talk_before(text, start - (text[start - 1 : start] == "("))
+        announced = known.get(talk)
+        if announced is None:
+            announced = known[talk] = _announced(talk)
+        if announced or _labelled_behind(text, start + len(text[start:end].rstrip("-_/.+ ()>\n\r\t"))):
+            regions.append((start, end))
+    return regions
 
 
 def _told(text: str, start: int, end: int) -> Region | None:
@@ -221,7 +229,7 @@ PHONE_RULES: tuple[Rule, ...] = (
             r"|1[3-9][0-9][ \-][0-9]{4}[ \-][0-9]{4}"
             r"|8 ?\([0-9]{3}\) ?[0-9]{3}-[0-9]{2}-[0-9]{2})(?![0-9])(?![-/.:][0-9])"
         ),
-        within=numbers,
+        within=numbers_in_groups,
         reach=(1, 3),
         accept=_national,
     ),

@@ -38,7 +38,7 @@ def scan(signs: int = 0, *, apart: bool = False) -> Callable[[Callable[[Sheet], 
 AT, COLON, TILDE, BRACKET, DIGIT, FIGURE, ACCOUNT, LONG, TELLING = (1 << bit for bit in range(9))
 #: The fewest digits of a number with a meaning, and of one that only its label tells (a local phone number).
 FEWEST, FEWEST_OF_PHONE = 9, 7
-_LONG = 16
+_FEWEST_OF_PHONE, _LONG_WORD = b"d" * FEWEST_OF_PHONE, b"t" * 16
 
 
 class Sheet:
@@ -55,7 +55,8 @@ class Sheet:
         """`t` for what long words are made of, all else blank."""
         self.together = raw.translate(_DIGITS_ALONE, SEPARATORS)
         """`d` for digits, separators left out."""
-        self.telling = [found.start() for word in _TELLING_WORDS for found in word.finditer(self.lower)]
+        words = _TELLING_WORDS if len(raw) > _SHORT else _ANY_TELLING_WORD
+        self.telling = [found.start() for word in words for found in word.finditer(self.lower)]
         """Where a word stands that announces a secret."""
         self.kinds: dict[Region, int] = {}
         self.signs = self._signs()
@@ -73,11 +74,11 @@ class Sheet:
             signs |= BRACKET
         if digits := self.together.count(b"d"):
             signs |= DIGIT
-            if digits >= FEWEST_OF_PHONE and b"d" * FEWEST_OF_PHONE in self.together:
+            if digits >= FEWEST_OF_PHONE and _FEWEST_OF_PHONE in self.together:
                 signs |= FIGURE
             if digits >= FEWEST:
                 signs |= ACCOUNT
-        if b"t" * _LONG in self.shape:
+        if _LONG_WORD in self.shape:
             signs |= LONG
         if self.telling or self.foreign:
             signs |= TELLING
@@ -117,3 +118,6 @@ _FOREIGN_SIGNS = "ñÑьЬłŁöÖ密口パ暗비şŞر"
 _TELLING_WORDS = tuple(
     map(re.compile, (b"k(?:en(?!s)|ey(?![bw])|ie)", b"pass", b"pwd", b"cre[dt]", b"auth", b"bearer"))
 )
+#: As one pattern, which costs less where a text is shorter than so many characters.
+_ANY_TELLING_WORD = (re.compile(b"|".join(word.pattern for word in _TELLING_WORDS)),)
+_SHORT = 1_000

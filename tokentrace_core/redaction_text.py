@@ -130,6 +130,8 @@ def _percent(found: re.Match[str]) -> str | None:
 
 def _backslash(found: re.Match[str]) -> str | None:
     code = int(found[1] or found[2] or found[3] or "2f", 16)
+    if found[4]:  # the second half of a character that JSON writes as two
+        code = 0x10000 + (code - 0xD800) * 0x400 + int(found[4], 16) - 0xDC00
     return chr(code) if 0 < code < 0x110000 else " "
 
 
@@ -153,7 +155,10 @@ _ESCAPES: tuple[tuple[str, re.Pattern[str], _Reader], ...] = (
     ("%", re.compile(r"%(?:[0-7][0-9A-Fa-f]|[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){1,3})"), _percent),
     (
         "\\",
-        re.compile(r"(?<!\\)\\++(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|u\{([0-9A-Fa-f]{1,6})\}|/)"),
+        re.compile(
+            r"(?<!\\)\\++(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|u\{([0-9A-Fa-f]{1,6})\}|/)"
+            r"(?:(?<=u[dD][89ABab]..)\\++u([dD][C-Fc-f][0-9A-Fa-f]{2}))?"
+        ),
         _backslash,
     ),
     ("&", re.compile(r"&(?:#([0-9]{1,7})|#[xX]([0-9A-Fa-f]{1,6})|([A-Za-z][A-Za-z0-9]{1,24}));"), _entity),

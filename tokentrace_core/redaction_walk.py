@@ -19,6 +19,8 @@ from tokentrace_core.redaction_labels import telling_key
 _DEPTH = 128
 _LONGEST_REPEATED = 256
 _LONGEST_DOCUMENT = 1_000_000
+#: What a text begins with that may be a JSON document.
+DOCUMENT_BEGINS = frozenset("{[ \n\t\r")
 _OPEN = object()
 _CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset)
 _PRINTABLE = frozenset(
@@ -42,7 +44,9 @@ class TextRedactor(Protocol):
 class Walk:
     """One structure, walked once. Shared containers are walked once; one that is still being walked contains itself."""
 
-    def __init__(self, redactor: TextRedactor, nesting: int = 0) -> None:
+    def __init__(self, redactor: TextRedactor, nesting: int = 0, *, read: bool = False) -> None:
+        self._read = read
+        """Whether its texts have been redacted already, so that only names and documents in it tell more."""
         self._redactor = redactor
         self._nesting = nesting
         self._seen: dict[int, Any] = {}
@@ -63,6 +67,8 @@ class Walk:
 
     def _text(self, text: str, name: str) -> str:
         """Rows of a table repeat themselves, so a walk remembers, and forgets it all when it ends."""
+        if self._read and not name and text[:1] not in DOCUMENT_BEGINS:
+            return text
         if len(text) > _LONGEST_REPEATED:
             return self._redactor.redact_inside(text, name, self._nesting)
         redacted = self._texts.get((text, name))
@@ -107,7 +113,11 @@ class Walk:
     def _number(self, value: float, name: str) -> Any:
         """Without a name only the length of a card number is worth a look, and most figures are far from it."""
         size = abs(value)
-        if not (1e12 <= size < 1e19 or (name and 1e6 <= size < 1e15)) or value != int(value):
+        if (
+            (self._read and not name)
+            or not (1e12 <= size < 1e19 or (name and 1e6 <= size < 1e15))
+            or value != int(value)
+        ):
             return value
         digits = str(abs(int(value)))
         redacted = self._redactor.redact_inside(digits, name, self._nesting)
@@ -173,7 +183,7 @@ def redacted_document(text: str, redactor: TextRedactor, nesting: int = 0) -> st
         document = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    redacted = Walk(redactor, nesting + 1).value(document)
+    redacted = Walk(redactor, nesting + 1, read=True).value(document)
     if redacted == document:
         return None
     indent = re.search(r"\n( +)\S", text)

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 from tokentrace_core.payload import JSON, Limits, Payload, canonical_json, content_id, snapshot
 from tokentrace_core.redact import Redactor
+from tokentrace_core.snapshot import Walk
 
 redactor = Redactor()
 CANARY = "canary.bird@example.com"
@@ -376,6 +377,12 @@ def test_size_is_that_of_the_original() -> None:
     assert Payload("ä" * 10, redactor).size == 20
     assert Payload("a" * 5_000, redactor, max_text=10).size == 5_000
     assert Payload({"a": 1}, redactor).size == 7
+
+
+def test_a_payload_that_waits_to_be_read_keeps_the_snapshot_and_not_who_made_it() -> None:
+    waiting = [Payload({"number": [number]}, Redactor()) for number in range(20)]
+    assert not [one for one in gc.get_objects() if type(one) is Walk]
+    assert [one.value for one in waiting] == [{"number": [number]} for number in range(20)]
 
 
 def test_equal_content_has_one_id_whatever_the_order_of_its_keys() -> None:
