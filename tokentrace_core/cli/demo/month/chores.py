@@ -7,7 +7,7 @@ context_rot      the nightly report is given the notes of all nights before. Ins
 expensive_model  the classifier asks gpt-4o for one word. Instead: Haiku.
 more_retrieved   (weeks) the retriever returns fourteen passages instead of three.
 verbose_output   (weeks) answers of the docs agent are six times as long.
-dearer_models    (weeks) two of five questions to the docs agent go to gpt-4o.
+dearer_models    (weeks) three of five questions to the docs agent go to gpt-4o.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def answer_question(stage: Stage, visit: Visit) -> None:
         said = texts.answer(scene.chance("answer"), _LONG_ANSWER if scene.has("verbose_output") else _ANSWER)
         if scene.has("preamble"):
             said = texts.preamble(scene.chance("preamble")) + said
-        dearer = scene.has("dearer_models") and visit.number % 5 < 2
+        dearer = scene.has("dearer_models") and visit.number % 5 < 3
         model = DEARER_MODEL if dearer else DOCS_MODEL
         tools = _MCP_TOOLS if scene.has("unused_tools") else ()
         scene.ask("answer", model, prompt, Answer(said), tools=tools, kind="unused_tools", temperature=0)

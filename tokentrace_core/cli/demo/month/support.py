@@ -7,7 +7,7 @@ retry_storm       `order_lookup` answers 429; the turn is rolled back and the mo
 loop              asks six times or more where a parcel is, and hears the same. Instead: twice.
 oversized_result  `order_lookup` returns the customer's whole history. Instead: its first 1,000 tokens.
 tool_errors       (weeks) `order_lookup` answers 500, and is asked for again and again.
-one_user          (weeks) one user pastes a log of 12,000 tokens, and the agent searches the help for each part of it.
+one_user          (weeks) one user pastes a log of 7,500 tokens, and the agent searches the help for each part of it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _STORM, _ENOUGH, _BROKEN_TRIES = (5, 7, 7, 7), 2, (5, 8)
 _INCIDENT_US = 30_000_000
 _POLLS, _ENOUGH_POLLS = (6, 9), 2
 _HISTORY_BYTES, _CUT_BYTES = 22_000, 4_000
-_LOG_BYTES = 48_000
+_LOG_BYTES, _LOG_PARTS = 30_000, 5
 
 Conversation = list[dict[str, Any]]
 
@@ -80,7 +80,7 @@ def _work(scene: Scene, asked_for: str, wish: str) -> None:
     ]
     _look_up(scene, conversation, order)
     if log:
-        for part in range(6):
+        for part in range(_LOG_PARTS):
             _search(scene, conversation, f"{asked_for} part {part}", str(part))
     elif wish == "refund":
         _turn(scene, conversation, "refund", ("refund", {"order": order}), '{"refunded": true}')

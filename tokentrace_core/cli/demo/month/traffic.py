@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -57,9 +57,12 @@ _STORMY = 0.48
 """The part of the tickets that meet the order service at its rate limit."""
 
 
-def visits(seed: int, start: datetime, days: int, scale: float) -> list[Visit]:
-    """All runs of the period, in the order in which they begin."""
-    made = [visit for agent in AGENTS for visit in _of_agent(agent, seed, start, days, scale)]
+def visits(
+    seed: int, start: datetime, days: int, scale: float, mix: Mapping[str, float] | None = None
+) -> list[Visit]:
+    """All runs of the period, in the order in which they begin. `scale`, `mix`: factors on how many, of all and by agent."""
+    factors = {agent.name: scale * (mix or {}).get(agent.name, 1) for agent in AGENTS}
+    made = [visit for agent in AGENTS for visit in _of_agent(agent, seed, start, days, factors[agent.name])]
     return sorted(made, key=lambda visit: (visit.at, visit.agent))
 
 
@@ -102,6 +105,7 @@ def _evenly(runs: int, share: float) -> Callable[[int], bool]:
 
 
 def _user(chance: random.Random, users: int) -> str:
-    """One of so many; a third of all is asked for by the first few."""
-    rank = min(int(chance.paretovariate(0.7)) - 1, users * 40) % users
+    """One of so many; the first ask for half of all, the last hardly ever."""
+    ranks = range(users)
+    rank = chance.choices(ranks, [(rank + 1) ** -0.9 for rank in ranks])[0]
     return f"{_USERS[rank % len(_USERS)]}-{rank // len(_USERS) + 1}"
