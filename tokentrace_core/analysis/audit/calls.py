@@ -47,7 +47,7 @@ class Call(NamedTuple):
     agent: str | None
     spawned_by: str | None
     step_name: str | None
-    step_number: int | None
+    agent_step: int | None
     run_name: str
     framework: str | None
     session_id: str
@@ -87,20 +87,14 @@ class ToolUse(NamedTuple):
     http_status: int | None
     cost: int | None
     started_at: int
+    asked_as: str | None
+    """The id under which the model asked for it."""
     agent: str | None
     spawned_by: str | None
 
     @property
-    def key(self) -> Key:
-        return self.run_id, self.id
-
-    @property
     def talk(self) -> Talk:
         return self.agent, self.spawned_by
-
-    @property
-    def failed(self) -> bool:
-        return self.status in ("failure", "timeout")
 
 
 _TIER = "case when {0} like '%service_tier%' and json_valid({0}) then json_extract({0}, '$.service_tier') end"
@@ -111,12 +105,17 @@ CALL_COLUMNS = f"""
     coalesce(c.output_tokens, 0), coalesce(c.reasoning_tokens, 0), c.cost_nano_usd, c.cost_status, c.price_version,
     c.started_at, c.ended_at, c.status, c.prompt_id, c.tools_id, c.output_id,
     coalesce({_TIER.format("c.attributes")}, {_TIER.format("c.params")}),
-    s.agent, s.parent_call_id, s.name, s.number, r.name, r.framework, r.session_id
+    s.agent, s.parent_call_id, s.name, s.agent_step, r.name, r.framework, r.session_id
 """
 _TOOL_COLUMNS = """
     t.run_id, t.id, t.step_id, t.name, t.arguments, t.arguments_hash, t.result, t.result_bytes, t.status, t.error, t.http_status,
-    t.cost_nano_usd, t.started_at, s.agent, s.parent_call_id
+    t.cost_nano_usd, t.started_at, t.tool_call_id, s.agent, s.parent_call_id
 """
+#: Tokens of the prompt.
+PROMPT = (
+    "(coalesce(c.input_uncached_tokens, 0) + coalesce(c.cache_read_tokens, 0)"
+    " + coalesce(c.cache_write_5m_tokens, 0) + coalesce(c.cache_write_1h_tokens, 0))"
+)
 #: Tokens of the prompt that were paid as new: not read from the provider's cache.
 FRESH = "coalesce(c.input_uncached_tokens, 0) + coalesce(c.cache_write_5m_tokens, 0) + coalesce(c.cache_write_1h_tokens, 0)"
 
@@ -127,10 +126,13 @@ class Trace:
     def __init__(self, reader: Reader, scope: Scope) -> None:
         self.reader, self.scope = reader, scope
 
-    def calls(self, condition: str = "true", order: str = "c.run_id, c.started_at, c.id") -> Iterator[Call]:
+    def calls(
+        self, condition: str = "true", order: str = "c.run_id, c.started_at, c.id", **parameters: Any
+    ) -> Iterator[Call]:
         """Model calls, streamed."""
-        sql = f"{self.scope.calls().sql} and ({condition}) order by {order}"
-        return map(Call._make, self.rows(f"select {CALL_COLUMNS} {sql}", self.scope.calls().parameters))
+        selection = self.scope.calls()
+        sql = f"select {CALL_COLUMNS} {selection.sql} and ({condition}) order by {order}"
+        return map(Call._make, self.rows(sql, selection.parameters | parameters))
 
     def calls_and(self, column: str, condition: str) -> Iterator[tuple[Call, Any]]:
         """Model calls, each with one more column."""

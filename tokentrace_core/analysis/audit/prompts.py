@@ -7,6 +7,7 @@ counts, without figures, so that two that differ by a name, a time or an id have
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tokentrace_core.analysis.audit.calls import Call, Trace
@@ -49,6 +50,24 @@ class Node(NamedTuple):
         return self.ends - self.begins
 
 
+def upwards(leaf: Node | None) -> Iterator[Node]:
+    """A prompt's messages, last to first."""
+    node = leaf
+    while node is not None:
+        yield node
+        node = node.parent
+
+
+class Place:
+    """Where in a prompt a byte stands, in tokens: the tools first, then the messages, each by its size."""
+
+    def __init__(self, call: Call, leaf: Node, tools: int) -> None:
+        self._prompt, self._tools, self._all = call.prompt, tools, tools + leaf.ends
+
+    def tokens(self, position: int) -> int:
+        return self._prompt * (self._tools + position) // (self._all or 1)
+
+
 class Prompts:
     """The paths of the run at hand."""
 
@@ -64,11 +83,7 @@ class Prompts:
         for node_id, parent_id, message_id, _, role, size in self._trace.rows(_PATHS, [wanted]):
             parent = nodes.get(parent_id)
             begins = parent.ends if parent else 0
-            part = (
-                self._skeleton(message_id)
-                if parent is None and role == "system" and size >= LARGE_BYTES
-                else message_id
-            )
+            part = self._skeleton(message_id) if parent is None and role == "system" else message_id
             shape = hash((parent.shape if parent else None, part))
             nodes[node_id] = Node(node_id, parent, message_id, role, begins, begins + size, shape)
         return nodes

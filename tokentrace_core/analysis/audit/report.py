@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tokentrace_core.analysis.audit import loop, preamble, retry_storm, sent_again
+from tokentrace_core.analysis.audit import (
+    context_rot,
+    expensive_model,
+    loop,
+    oversized_result,
+    preamble,
+    retry_storm,
+    sent_again,
+    unused_tools,
+)
 from tokentrace_core.analysis.audit.account import PRECEDENCE, Account
-from tokentrace_core.analysis.audit.calls import Trace
+from tokentrace_core.analysis.audit.calls import PROMPT, Trace
 from tokentrace_core.analysis.audit.findings import Finding
 from tokentrace_core.analysis.audit.rates import CallRates
 from tokentrace_core.analysis.scope import Scope
@@ -26,7 +35,11 @@ LOOKS: dict[str, Look] = {
     "retry storms": retry_storm.find,
     "loops": loop.find,
     "what was sent again": sent_again.find,
+    "oversized results": oversized_result.find,
+    "unused tools": unused_tools.find,
+    "context rot": context_rot.find,
     "filler": preamble.find,
+    "expensive models": expensive_model.find,
 }
 KINDS = PRECEDENCE
 _DAYS_30_US = 30 * 86_400_000_000
@@ -87,10 +100,7 @@ def audit(
 
 
 def _totals(trace: Trace) -> tuple[int, int, int, int, int, int]:
-    tokens = (
-        "coalesce(c.input_uncached_tokens, 0) + coalesce(c.cache_read_tokens, 0) + coalesce(c.cache_write_5m_tokens, 0)"
-        " + coalesce(c.cache_write_1h_tokens, 0) + coalesce(c.output_tokens, 0)"
-    )
+    tokens = f"{PROMPT} + coalesce(c.output_tokens, 0)"
     sql, parameters = trace.scope.calls().select(
         f"""count(*), coalesce(sum({tokens}), 0), coalesce(sum(c.cost_nano_usd), 0),
             coalesce(sum(c.usage_source = 'estimated'), 0), coalesce(sum(c.cost_status = 'unpriced'), 0),

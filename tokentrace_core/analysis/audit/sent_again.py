@@ -18,7 +18,6 @@ behind another prefix, which would be cached if it stood in front. Who sent it b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from tokentrace_core.analysis.audit import broken_cache, fan_out, refetch, uncached_prefix
@@ -26,7 +25,7 @@ from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.caching import LIFETIME_US, rule_of
 from tokentrace_core.analysis.audit.calls import FRESH, Call, Trace
 from tokentrace_core.analysis.audit.findings import Finding, Tally
-from tokentrace_core.analysis.audit.prompts import Node, Prompts
+from tokentrace_core.analysis.audit.prompts import Node, Place, Prompts, upwards
 
 #: Less sent again than this is let pass: no cache takes a block of less than 1,024 tokens.
 LEAST_TOKENS = 1_024
@@ -93,7 +92,7 @@ def find(trace: Trace, account: Account) -> list[Finding]:
 def _look(
     call: Call, leaf: Node, prompts: Prompts, seen: Seen, account: Account, tallies: dict[str, Tally]
 ) -> None:
-    place = _Place(call, leaf, prompts.tools_size(call.tools_id))
+    place = Place(call, leaf, prompts.tools_size(call.tools_id))
     known, new = _split(call, leaf, seen)
     begin = 0
     chain = Chain(call)
@@ -120,29 +119,12 @@ def _look(
 def _split(call: Call, leaf: Node, seen: Seen) -> tuple[tuple[Node, Sent] | None, list[Node]]:
     """The last message up to which all was sent lately, and the messages behind it, last to first."""
     new: list[Node] = []
-    for node in _upwards(leaf):
+    for node in upwards(leaf):
         sent = seen.get(call, node.shape)
         if sent is not None:
             return (node, sent), new
         new.append(node)
     return None, new
-
-
-def _upwards(leaf: Node) -> Iterator[Node]:
-    node: Node | None = leaf
-    while node is not None:
-        yield node
-        node = node.parent
-
-
-class _Place:
-    """Where in a prompt a byte stands, in tokens: the tools first, then the messages."""
-
-    def __init__(self, call: Call, leaf: Node, tools: int) -> None:
-        self._prompt, self._tools, self._all = call.prompt, tools, tools + leaf.ends
-
-    def tokens(self, position: int) -> int:
-        return self._prompt * (self._tools + position) // (self._all or 1)
 
 
 def _goes_on(call: Call, chain: Chain, sent: Sent, known: int) -> Chain:
@@ -197,7 +179,7 @@ def _kind_of_prefix(call: Call, node: Node, sent: Sent) -> tuple[str, Node | Non
 def _claim_block(
     call: Call,
     node: Node,
-    place: _Place,
+    place: Place,
     sent: Sent,
     prompts: Prompts,
     account: Account,

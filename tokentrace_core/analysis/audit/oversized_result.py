@@ -1,0 +1,116 @@
+"""Oversized tool results: more of a result in the prompt than it takes, paid for in that prompt and in each later one of the run.
+
+How much a task takes of a result, nobody can see from outside. Two cases are plain all the same:
+
+- a tool whose results are mostly of one size returns, now and then, eight times that and more. Then the usual size serves, or 1,000 tokens
+  if that is more, and what is beyond them is wasted. A tool whose results are of any size (one that reads files) has no usual size, and is
+  let be;
+- a result of more than 25,000 tokens, whatever the tool. What is beyond them is wasted.
+
+What would have been paid: the prompt without these tokens, at the price that they had there: new, read from the cache, or written to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import NamedTuple
+
+from tokentrace_core.analysis.audit.account import Account
+from tokentrace_core.analysis.audit.calls import Call, ToolUse, Trace
+from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.prompts import Node, Place, Prompts, upwards
+
+#: A result below 2,000 tokens (of 4 bytes) is let pass.
+LEAST_BYTES = 8_000
+#: Three of four results are at most twice the median: the tool has a usual size. And so many results are needed to say so.
+USUAL_SPREAD, USUAL_RESULTS = 2, 10
+#: A result cut to less would serve nobody: 1,000 tokens.
+LEAST_KEPT = 4_000
+#: That many times the usual size is oversized.
+TIMES_USUAL = 8
+#: What no result should be larger than: the limit that Claude Code sets to the tools of its servers.
+MOST_BYTES = 4 * 25_000
+
+
+class _Limit(NamedTuple):
+    above: int
+    """Bytes from which on a result is oversized."""
+    keep: int
+    """Bytes that serve."""
+
+
+def find(trace: Trace, account: Account) -> list[Finding]:
+    tally, prompts = Tally("oversized_result"), Prompts(trace)
+    runs = trace.runs_with("tools", f"t.result_bytes >= {LEAST_BYTES}")
+    limits = _limits(trace) if runs else {}
+    for run_id in runs:
+        tools = [tool for tool in trace.tools_of(run_id) if _is_oversized(tool, limits)]
+        if tools:
+            calls = [call for call in trace.calls_of(run_id) if call.prompt_id]
+            _claim(calls, tools, limits, prompts, account, tally)
+    return tally.findings()
+
+
+def _limits(trace: Trace) -> dict[str, _Limit]:
+    """By tool."""
+    sizes: dict[str, list[int]] = defaultdict(list)
+    selection = trace.scope.tools()
+    for name, size in trace.rows(
+        f"select t.name, t.result_bytes {selection.sql} and t.result_bytes is not null", selection.parameters
+    ):
+        sizes[name].append(size)
+    return {name: _limit(sorted(all_of_it)) for name, all_of_it in sizes.items()}
+
+
+def _limit(sizes: list[int]) -> _Limit:
+    median, most = sizes[len(sizes) // 2], sizes[len(sizes) * 3 // 4]
+    if len(sizes) >= USUAL_RESULTS and most <= USUAL_SPREAD * max(median, 1):
+        return _Limit(
+            min(max(LEAST_BYTES, TIMES_USUAL * median), MOST_BYTES), min(max(median, LEAST_KEPT), MOST_BYTES)
+        )
+    return _Limit(MOST_BYTES, MOST_BYTES)
+
+
+def _is_oversized(tool: ToolUse, limits: dict[str, _Limit]) -> bool:
+    return (tool.result_bytes or 0) > limits[tool.name].above
+
+
+def _claim(
+    calls: list[Call],
+    tools: list[ToolUse],
+    limits: dict[str, _Limit],
+    prompts: Prompts,
+    account: Account,
+    tally: Tally,
+) -> None:
+    nodes = prompts.of_run(calls)
+    results: dict[str, ToolUse | None] = {}
+    told: set[str] = set()
+    for call in calls:
+        leaf = nodes.get(call.prompt_id or "")
+        for node in upwards(leaf):
+            if node.role != "tool" or node.size < LEAST_BYTES or leaf is None:
+                continue
+            if node.message_id not in results:
+                results[node.message_id] = _result_of(node, tools, prompts)
+            tool = results[node.message_id]
+            if tool is not None:
+                place = Place(call, leaf, prompts.tools_size(call.tools_id))
+                begin = place.tokens(node.begins + limits[tool.name].keep)
+                waste = account.prompt(call, begin, place.tokens(node.ends), cached=False)
+                title = f"{call.who}: {tool.name} returned {{times}} results far beyond what serves, sent in {{calls}} prompts"
+                tally.add((call.who, tool.name), title, [waste], times=int(tool.id not in told))
+                told.add(tool.id)
+
+
+def _result_of(node: Node, tools: list[ToolUse], prompts: Prompts) -> ToolUse | None:
+    """The tool call whose result this message is: by its id, else by its size."""
+    try:
+        message = json.loads(prompts.text(node.message_id))
+    except ValueError:
+        message = None
+    asked = message.get("tool_call_id") if isinstance(message, dict) else None
+    same = [tool for tool in tools if asked and tool.asked_as == asked]
+    near = [tool for tool in tools if abs(node.size - (tool.result_bytes or 0)) <= node.size // 10]
+    return next(iter(same or near), None)
