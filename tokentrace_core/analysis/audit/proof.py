@@ -11,32 +11,32 @@ import re
 from collections.abc import Sequence
 
 from tokentrace_core.analysis.audit.account import Waste
-from tokentrace_core.analysis.audit.rates import Tariff
 
 _UNSAFE = re.compile(r"[^ -~]|--|[*]/")
 
 
 def sql(title: str, wastes: Sequence[Waste]) -> str:
     """A row per call: run_id, id, what was recorded, wasted_tokens, wasted_nano_usd."""
-    tariffs: dict[Tariff, int] = {}
-    claims = []
-    for waste in wastes:
-        rates = tariffs.setdefault(waste.tariff, len(tariffs)) if waste.tariff else -1
-        claims.append(
-            [*waste.call.key, rates, *(waste.zones or (0, 0, 0, 0, 0)), waste.premium, int(waste.cached)]
-            if rates >= 0
-            else [*waste.call.key, rates, waste.tokens, waste.nano]
-        )
-    if any(waste.tariff is not None for waste in wastes):
-        return _PARTS.format(
-            title=_UNSAFE.sub(" ", title),
-            claims=_lines(claims),
-            rates=_lines([list(rates) for rates in tariffs]),
-        )
-    return _WHOLE.format(title=_UNSAFE.sub(" ", title), claims=_lines([claim[:2] for claim in claims]))
+    comment = _UNSAFE.sub(" ", title)
+    parts = [waste for waste in wastes if waste.tariff is not None]
+    whole = [list(waste.call.key) for waste in wastes if waste.tariff is None]
+    if whole:
+        return _WHOLE.format(title=comment, claims=_lines(whole))
+    places = {tariff: place for place, tariff in enumerate(dict.fromkeys(waste.tariff for waste in parts))}
+    claims = [
+        [*waste.call.key, places[waste.tariff], *waste.zones, waste.premium, _way(waste)] for waste in parts
+    ]
+    return _PARTS.format(
+        title=comment, claims=_lines(claims), rates=_lines([list(tariff or ()) for tariff in places])
+    )
 
 
-def _lines(rows: list[list[object]]) -> str:
+def _way(waste: Waste) -> int:
+    """What should have become of the tokens: 0 never sent, 1 read from the cache, 2 sent to another model."""
+    return 1 if waste.cached else 0 if waste.tokens else 2
+
+
+def _lines(rows: Sequence[Sequence[object]]) -> str:
     """A JSON list in a SQL string, a row per line."""
     texts = (json.dumps(row, separators=(",", ":")) for row in rows)
     return "'[" + ",\n".join(texts).replace("'", "''") + "]'"
@@ -54,17 +54,19 @@ order by c.started_at, c.run_id, c.id;
 """
 _PARTS = """-- {title}
 -- claimed: run, call, rates, tokens claimed (uncached, read, written 5m, written 1h, output), cache writing that
--- would have been paid, whether the tokens would still be sent and read from the cache
+-- would have been paid, what should have become of the tokens (0 never sent, 1 read from the cache, 2 sent to another model,
+-- then the rates are the difference)
 -- rates: pico-dollars per token (uncached, read, written 5m, written 1h, output)
 with claims as (select value as claimed from json_each({claims})),
      rates as (select key as place, value as rate from json_each({rates}))
 select c.run_id, c.id, coalesce(c.model, c.model_answered) as model,
        datetime(c.started_at / 1000000, 'unixepoch') as at,
        c.input_uncached_tokens, c.cache_read_tokens, c.output_tokens, c.cost_nano_usd,
-       (claimed ->> 3) + (claimed ->> 4) + (claimed ->> 5) + (claimed ->> 6) + (claimed ->> 7) as wasted_tokens,
+       ((claimed ->> 3) + (claimed ->> 4) + (claimed ->> 5) + (claimed ->> 6) + (claimed ->> 7)) * ((claimed ->> 9) < 2)
+           as wasted_tokens,
        ((claimed ->> 3) * (rate ->> 0) + (claimed ->> 4) * (rate ->> 1) + (claimed ->> 5) * (rate ->> 2)
            + (claimed ->> 6) * (rate ->> 3) + (claimed ->> 7) * (rate ->> 4)
-           - (claimed ->> 9) * ((claimed ->> 3) + (claimed ->> 5) + (claimed ->> 6)) * (rate ->> 1)
+           - ((claimed ->> 9) = 1) * ((claimed ->> 3) + (claimed ->> 5) + (claimed ->> 6)) * (rate ->> 1)
            - (claimed ->> 8) * max(0, (rate ->> 2) - (rate ->> 0))) / 1000 as wasted_nano_usd
 from claims join rates on rates.place = (claimed ->> 2)
 join llm_calls c on c.run_id = (claimed ->> 0) and c.id = (claimed ->> 1)

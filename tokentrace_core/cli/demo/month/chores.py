@@ -4,7 +4,7 @@ What can be planted, and what a well kept agent does instead:
 
 unused_tools     the docs agent sends the tools of a whole MCP server with every request, and never calls one. Instead: none.
 context_rot      the nightly report is given the notes of all nights before. Instead: of the last two.
-expensive_model  the classifier asks gpt-4o for one word. Instead: Haiku.
+expensive_model  the classifier asks gpt-4o for one word. Instead: its small sister.
 more_retrieved   (weeks) the retriever returns fourteen passages instead of three.
 verbose_output   (weeks) answers of the docs agent are six times as long.
 dearer_models    (weeks) three of five questions to the docs agent go to gpt-4o.
@@ -29,7 +29,7 @@ _REPORT_TABLES = ("orders", "refunds", "sign_ups")
 _NOTE_BYTES = 900
 _NIGHTS_REMEMBERED = 2
 _LABELS = ("billing", "shipping", "account", "bug", "praise")
-_CLASSIFIER, _GREAT_CLASSIFIER = "claude-haiku-4-5", "gpt-4o"
+_CLASSIFIER, _GREAT_CLASSIFIER = "gpt-4o-mini", "gpt-4o"
 _CLASSIFY_SYSTEM = f"Sort the ticket. Answer with one word: {', '.join(_LABELS)}."
 
 
