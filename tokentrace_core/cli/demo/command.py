@@ -17,6 +17,7 @@ from rich.rule import Rule
 
 import tokentrace_core
 from tokentrace_core.cli import main
+from tokentrace_core.cli.demo.month.command import write_demo_month
 from tokentrace_core.cli.demo.scenarios import SCENARIOS, SYSTEM_PROMPT, Mind, Scenario, usage_of
 from tokentrace_core.cli.demo.workspace import Workspace
 from tokentrace_core.cli.document import tree_document
@@ -66,14 +67,26 @@ Runner = Callable[..., str]
     metavar="PROVIDER:MODEL",
     help="Ask a real model, such as openai:gpt-4o-mini (its client and key needed), not the scripted one.",
 )
+@click.option(
+    "--month",
+    is_flag=True,
+    help="Instead, write a month of five agents' traffic, 47 % of it wasted, into a file of its own.",
+)
 @common_options
 @pass_settings
-def demo(settings: Settings, folder: Path, framework: str | None, model: str | None) -> None:
+def demo(settings: Settings, folder: Path, framework: str | None, model: str | None, month: bool) -> None:
     """Run a real agent on real files: a normal run, a failing tool, a loop with a small budget.
 
     No key and no network is needed: the model is scripted, all else is real. The runs are added to the trace
     file.
     """
+    if month:
+        if framework or model or folder != _FOLDER:
+            raise click.UsageError(
+                "--month is a story of its own: no --folder, --framework or --model with it."
+            )
+        write_demo_month(settings)
+        return
     runs = Demo(settings.path, folder, framework, model)
     if settings.json:
         write_json([tree_document(runs.record(scenario)[0]) for scenario in SCENARIOS])
