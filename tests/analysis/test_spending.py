@@ -230,11 +230,7 @@ def test_a_run_that_is_over_has_its_synopsis_and_it_is_that_of_its_rows(db: Path
 def test_a_file_of_an_earlier_version_gives_the_same_answer(
     traffic_file: Path, raw: Raw, tmp_path: Path
 ) -> None:
-    old = tmp_path / "old.db"
-    with closing(sqlite3.connect(traffic_file)) as source, closing(sqlite3.connect(old)) as copy:
-        source.backup(copy)
-        copy.execute("alter table runs drop column synopsis")
-        copy.commit()
+    old = traffic.without_synopses(traffic_file, tmp_path / "old.db")
     with Reader(old) as reader:
         for by in (["model"], ["tool", "user"], ["day"]):
             assert told(reader, by) == reckoned(raw, by)
@@ -271,12 +267,14 @@ def test_a_run_that_goes_on_after_it_was_over_is_not_left_at_what_it_was(
     tracer.recorder.close_llm("c")
     tracer.recorder.wait("a")
     assert spending(stored()).total.calls == 1
-    again = tracer.recorder.open_run("b", "waits", session="s")
+    again = tracer.recorder.open_run("b", "waits", session="s", resume=True)
     assert first is not None
     assert again is not None
+    assert first.id == again.id
     tracer.recorder.open_llm("d", parent="b", model="gpt-4o", messages="x")
     tracer.recorder.close_llm("d")
     assert spending(stored()).total.calls == 2
+    assert spending(stored()).total.runs == 1
     tracer.recorder.close_run("b")
     assert spending(stored()).total.calls == 2
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from tests.core.test_cli import reply
@@ -73,3 +76,12 @@ def _use(tracer: Tracer, chance: random.Random) -> None:
             tool.done("ok", cost_usd=chance.choice([None, "0.0000017"]))
     except tuple(map(type, _WRONG)):
         pass
+
+
+def without_synopses(source: Path, path: Path) -> Path:
+    """The file as an earlier version would have left it."""
+    with closing(sqlite3.connect(source)) as full, closing(sqlite3.connect(path)) as copy:
+        full.backup(copy)
+        copy.execute("alter table runs drop column synopsis")
+        copy.commit()
+    return path

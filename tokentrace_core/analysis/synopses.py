@@ -28,10 +28,16 @@ def runs_begun(
     reader: Reader, scope: Scope, columns: Sequence[str], shape: type[S], only: dict[str, Only] | None = None
 ) -> Iterator[tuple[Facts, S]]:
     """Runs that began in the time, whole. `columns`: SQL over the run (r). `only`: run id -> what to take; no others."""
-    outer = _of_runs(scope)
-    for run_id, text, *facts in reader.execute(*_select(reader, outer.runs(), columns)):
+    runs = _of_runs(scope).runs()
+    known = reader.columns("runs")
+    if "expired" in known and "synopsis" in known:  # a trace that has gone without one is not known any more
+        runs = runs._replace(
+            condition=f"{runs.condition} and (r.expired is not 'trace' or r.synopsis is not null)"
+        )
+    decode = msgspec.json.Decoder(shape).decode
+    for run_id, text, *facts in reader.execute(*_select(reader, runs, columns)):
         if only is None:
-            yield tuple(facts), _decoded(text, shape) if text else _summed_up(reader, run_id)
+            yield tuple(facts), decode(text) if text else _summed_up(reader, run_id)
         elif run_id in only:
             yield tuple(facts), _summed_up(reader, run_id, only[run_id])
 
@@ -73,10 +79,6 @@ def _of_runs(scope: Scope) -> Scope:
 def _select(reader: Reader, runs: Selection, columns: Sequence[str]) -> tuple[str, dict[str, Any]]:
     synopsis = "r.synopsis" if "synopsis" in reader.columns("runs") else "null"
     return runs.select(", ".join(["r.id", synopsis, *columns]))
-
-
-def _decoded(text: str, shape: type[S]) -> S:
-    return msgspec.json.decode(text, type=shape)
 
 
 def _summed_up(reader: Reader, run_id: str, only: Only = lambda *_: True) -> Any:

@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "cost": "What was spent, by model, user, tool, day and more.",
     "audit": "What need not have been spent: causes, proof and fixes.",
     "why": "Why a period cost more than the one before: what changed, where, and what to do.",
+    "metrics": "How runs go: success, steps, cost, latency, tools, context.",
     "budget": "How shared limits stand, and which runs were stopped.",
     "tail": "Follow a file: one line per event, as it happens.",
     "prices": "What a model costs per million tokens, or which models have no price.",
