@@ -15,7 +15,7 @@ from tokentrace_core import context, signals
 from tokentrace_core.open_spans import Node, OpenRun
 from tokentrace_core.runs import OpenRuns
 from tokentrace_core.signals import Event
-from tokentrace_core.spans import Run, RunPart, ToolCall
+from tokentrace_core.spans import Run, RunPart
 from tokentrace_core.trace_headers import Origin, Place
 
 
@@ -121,9 +121,7 @@ def whereabouts(node: Node) -> Place:
     run = node.run
     loop = node.own_loop_if_any()
     step = node.fixed_step or loop.step or node.step
-    if isinstance(node.span, ToolCall):
-        span_id = node.span.id
-    elif step is not None and (node.tool_id is None or step.loop.parent_call_id == node.tool_id):
+    if step is not None and (node.tool_id is None or step.loop.parent_call_id == node.tool_id):
         span_id = step.span.id
     else:
         # A process that did nothing itself passes on who asked it; the first one is the run itself.

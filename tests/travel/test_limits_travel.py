@@ -36,16 +36,21 @@ def test_what_the_service_spends_counts_for_the_user_of_the_run(
 
 
 def test_a_user_who_is_not_in_the_file_yet_is_looked_up_again_at_the_next_call(
-    db: Path, tracer: Tracer, other: Callable[..., Tracer]
+    tracer: Tracer, other: Callable[..., Tracer], rows: Rows
 ) -> None:
     came = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
     with other(Budget(user_day_usd=1)) as there, there.continue_from(came, "service") as part:
         ask_a_model(part)
         assert part.span is not None
         assert part.span.user_id is None
+        assert there.flush(10)
+        ask_a_model(part)
         begin_run_of_that_id(tracer, came, user="ada")
         ask_a_model(part)
         assert part.span.user_id == "ada"
+    assert rows("select name, status, user_id from runs") == [("agent", "running", "ada")], (
+        "it is its own again"
+    )
 
 
 def begin_run_of_that_id(tracer: Tracer, headers: dict[str, str], user: str) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -168,6 +169,7 @@ def test_a_file_with_only_a_part_shows_it_as_a_run_of_its_own(
             "    llm gpt-4o input=1000 output=100 cost=0.0035 success\n"
         )
     assert rows("select id, cost_nano_usd from runs") == [(run["id"], NANO_PER_CALL)]
+    assert rows("select id from sessions", elsewhere) == [("ticket 4711",)]
 
 
 def test_a_part_that_fails_says_so_and_the_run_is_the_agents_to_end(
@@ -347,3 +349,18 @@ def test_session_and_user_of_a_part_in_another_file_are_what_was_said(db: Path, 
             [run] = reader.runs()
     assert (run["session_id"], run["user_id"]) == ("ticket é\r\nX: 1", "bob"), "no user travels in a header"
     assert (run["project"], run["environment"]) == ("shop", "test")
+
+
+def test_a_part_that_lasts_longer_than_a_lease_is_not_taken_for_dead(
+    tracer: Tracer, db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT_S", 0.2)
+    monkeypatch.setattr(lease, "DEAD_AFTER_S", 1)
+    elsewhere = db.with_name("elsewhere.db")
+    with tracer.run("agent"), Tracer(elsewhere) as other:
+        with other.continue_from(tracer.headers(), "service") as part, part.llm("gpt-4o"):
+            assert other.flush(10)
+            time.sleep(1.5)
+            with Reader(elsewhere) as reader:
+                assert [run["status"] for run in reader.runs()] == ["running"]
+                assert [call["status"] for call in reader.llm_calls(part.id or "")] == ["running"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tokentrace_core import Tracer
@@ -84,6 +84,7 @@ def test_a_block_with_any_headers_records_and_never_raises(one_tracer: Tracer, h
         assert one_tracer.headers()["X-Agent-Run-Id"] == run.id
 
 
+@example(session="100%41 \ud800", step=1, state="")
 @given(session=st.text(min_size=1), step=st.integers(0, 10**6), state=st.text())
 def test_a_session_of_any_name_travels_and_cannot_begin_a_header(session: str, step: int, state: str) -> None:
     parsed = read_headers({"traceparent": PARENT, "tracestate": state}).state
