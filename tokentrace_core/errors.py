@@ -2,6 +2,7 @@
 
     TokentraceError
     ├── StoreError          the file is missing, foreign, or of a newer version
+    ├── LogError            a log file cannot be read
     ├── UnknownRun          no run has this id
     └── MissingExtra        a framework is not installed
     BudgetExceeded          (a RuntimeError: frameworks that retry on everything leave RuntimeErrors alone)
@@ -20,6 +21,10 @@ class TokentraceError(Exception):
 
 class StoreError(TokentraceError):
     """The database file cannot be used; the text says why and what to do."""
+
+
+class LogError(TokentraceError):
+    """A log file cannot be read; the text says why."""
 
 
 class UnknownRun(TokentraceError):

@@ -25,7 +25,7 @@ NANO_PER_CALL = 3_500_000
 def ask_a_model(block: Any, text: str = "Yes.") -> None:
     """One recorded model call, of `NANO_PER_CALL`."""
     with block.llm("gpt-4o", provider="openai", messages=[{"role": "user", "content": "Well?"}]) as call:
-        call.done({"role": "assistant", "content": text}, usage=USAGE)
+        call.done(text, usage=USAGE)
 
 
 def work(path: str, headers: dict[str, str]) -> None:

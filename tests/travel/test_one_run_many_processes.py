@@ -6,10 +6,13 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from tokentrace_core import Tracer
 from tokentrace_core.cli.tree import plain_tree
 from tokentrace_core.store import lease
 from tokentrace_core.store.reader import Reader
+from tokentrace_core.store.retention import Keeping, Retention
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 Stored = Callable[[], Reader]
@@ -364,3 +368,21 @@ def test_a_part_that_lasts_longer_than_a_lease_is_not_taken_for_dead(
             with Reader(elsewhere) as reader:
                 assert [run["status"] for run in reader.runs()] == ["running"]
                 assert [call["status"] for call in reader.llm_calls(part.id or "")] == ["running"]
+
+
+def test_a_part_that_comes_after_retention_took_the_calls_does_not_make_the_totals_smaller(
+    tracer: Tracer, db: Path, stored: Stored
+) -> None:
+    with tracer.run("agent") as run:
+        headers = tracer.headers()
+        ask_a_model(run)
+        ask_a_model(run)
+    assert tracer.flush(10)
+    with closing(sqlite3.connect(db, isolation_level=None)) as connection:
+        later = datetime.now(UTC) + timedelta(days=40)
+        list(Keeping(connection, Retention(), later).pieces())
+        assert connection.execute("select count(*) from llm_calls").fetchone() == (0,)
+    with Tracer(db) as other, other.continue_from(headers, "late") as part:
+        ask_a_model(part)
+    [found] = stored().runs()
+    assert found["cost_nano_usd"] >= 2 * NANO_PER_CALL

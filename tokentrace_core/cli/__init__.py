@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "metrics": "How runs go: success, steps, cost, latency, tools, context.",
     "budget": "How shared limits stand, and which runs were stopped.",
     "tail": "Follow a file: one line per event, as it happens.",
+    "logs": "Errors, latency, cost and loops from log files alone.",
     "prices": "What a model costs per million tokens, or which models have no price.",
     "reprice": "What recorded calls would cost at other prices; with --apply, for good.",
     "retention": "What is older than it may be, and away with it.",

@@ -82,7 +82,9 @@ def take_in(connection: sqlite3.Connection, batch: Iterable[object], lease: Leas
 def reckon(connection: sqlite3.Connection, run_id: str) -> None:
     """Make a run's totals, and its steps' places, what its rows say."""
     totals = ", ".join(f"{name} = {sql}" for name, sql in as_stored(":run").items())
-    connection.execute(f"update runs set {totals} where id = :run", {"run": run_id})
+    # Of a run whose calls retention has taken away, the totals are all that is left.
+    kept = "coalesce(expired, '') != 'trace'"
+    connection.execute(f"update runs set {totals} where id = :run and {kept}", {"run": run_id})
     connection.execute(_NUMBERS, {"run": run_id})
     connection.execute(_RUNNING_TOTALS, {"run": run_id})
     connection.execute(_AS_ITS_PARTS, [run_id])
