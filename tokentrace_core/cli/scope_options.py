@@ -31,33 +31,42 @@ _NAMED = {
 
 def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--since`, `--until`, and what to narrow to. They reach the command as its `scope`."""
-
-    @functools.wraps(command)
-    def scoped(*args: Any, **kwargs: Any) -> Any:
-        where: dict[str, list[str]] = defaultdict(list)
-        for name in _NAMED:
-            where[name] += kwargs.pop(_parameter(name))
-        for key, value in kwargs.pop("of_attr"):
-            where[f"attr.{key}"].append(value)
-        for name, value in kwargs.pop("of_where"):
-            where[name].append(value)
-        narrowed = {name: tuple(values) for name, values in where.items() if values}
-        try:
-            scope = Scope(kwargs.pop("since"), kwargs.pop("until"), narrowed)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
-        return command(*args, scope=scope, **kwargs)
-
-    return functools.reduce(lambda made, option: option(made), reversed(_options()), scoped)
+    return scope_options_but()(command)
 
 
-def _options() -> list[Callable[[Any], Any]]:
+def scope_options_but(*taken: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The same, for a command that means something else by some of the names; there is always `--where`."""
+    names = [name for name in _NAMED if name not in taken]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def scoped(*args: Any, **kwargs: Any) -> Any:
+            where: dict[str, list[str]] = defaultdict(list)
+            for name in names:
+                where[name] += kwargs.pop(_parameter(name))
+            for key, value in kwargs.pop("of_attr"):
+                where[f"attr.{key}"].append(value)
+            for name, value in kwargs.pop("of_where"):
+                where[name].append(value)
+            narrowed = {name: tuple(values) for name, values in where.items() if values}
+            try:
+                scope = Scope(kwargs.pop("since"), kwargs.pop("until"), narrowed)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from error
+            return command(*args, scope=scope, **kwargs)
+
+        return functools.reduce(lambda made, option: option(made), reversed(_options(names)), scoped)
+
+    return decorate
+
+
+def _options(names: list[str]) -> list[Callable[[Any], Any]]:
     """In the order of `--help`."""
     named = [
         click.option(
-            f"--{name}", _parameter(name), multiple=True, help=f"Only these {what}; may be repeated."
+            f"--{name}", _parameter(name), multiple=True, help=f"Only these {_NAMED[name]}; may be repeated."
         )
-        for name, what in _NAMED.items()
+        for name in names
     ]
     attribute = click.option(
         "--attr",

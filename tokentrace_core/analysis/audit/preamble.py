@@ -27,7 +27,7 @@ _PPM = 1_000_000
 
 def find(trace: Trace, account: Account) -> list[Finding]:
     found: dict[tuple[str, str], list[tuple[Call, int]]] = {}
-    for call, ppm in _with_filler(trace):
+    for call, ppm in with_filler(trace):
         tokens = (call.output - call.reasoning) * ppm // _PPM
         if tokens >= LEAST_TOKENS:
             found.setdefault((call.who, call.model or ""), []).append((call, tokens))
@@ -40,7 +40,7 @@ def find(trace: Trace, account: Account) -> list[Finding]:
     return tally.findings()
 
 
-def _with_filler(trace: Trace) -> Iterator[tuple[Call, int]]:
+def with_filler(trace: Trace) -> Iterator[tuple[Call, int]]:
     """Calls whose reply begins with filler, and how much of it that is."""
     unread = "c.output_id is not null"
     if trace.has_column("llm_calls", "filler_ppm"):

@@ -13,7 +13,7 @@ model cost nothing here. A model call that the provider refused costs nothing ei
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from tokentrace_core.analysis.audit.account import Account
@@ -44,39 +44,47 @@ def find(trace: Trace, account: Account) -> list[Finding]:
     return tally.findings()
 
 
-def _storms_of_tools(calls: list[Call], tools: list[ToolUse], account: Account, tally: Tally) -> None:
+def tool_storms(
+    calls: list[Call], tools: list[ToolUse], attempts: int = ATTEMPTS
+) -> Iterator[tuple[list[ToolUse], list[Call]]]:
+    """Series of more attempts at a tool than so many in one run, and the model calls that asked for those beyond and for nothing else."""
     asked = Asked(calls, tools)
     for alike in same_tools(tools):
-        for series in _series(alike):
-            needless = asked.only_for(series[ATTEMPTS:])
-            for call in needless[:1]:
-                title = f"{call.who}: {series[0].name} retried more than 2 times with the same arguments ({{times}} storms)"
-                wastes = [account.whole(call) for call in needless]
-                tally.add((call.who, series[0].name), title, wastes)
+        for series in _series(alike, attempts):
+            yield series, asked.only_for(series[attempts:])
 
 
-def _storms_of_calls(calls: list[Call], account: Account, tally: Tally) -> None:
+def call_storms(calls: list[Call], attempts: int = ATTEMPTS) -> Iterator[list[Call]]:
+    """Series of more attempts than so many at sending one prompt."""
     alike: dict[tuple[Talk, str | None, str | None], list[Call]] = defaultdict(list)
     for call in calls:
         if call.prompt_id is not None:
             alike[call.talk, call.model, call.prompt_id].append(call)
     for several in alike.values():
-        for series in _series(several):
-            title = f"{series[0].who}: a failed prompt resent more than 2 times to {series[0].model} ({{times}} storms)"
-            wastes = [account.whole(call) for call in series[ATTEMPTS:]]
-            tally.add((series[0].who, "prompt", series[0].model or ""), title, wastes)
+        yield from _series(several, attempts)
 
 
-def _series(alike: Sequence[Tried]) -> Iterator[list[Tried]]:
-    """Attempts that follow each other, longer than the policy allows."""
+def _storms_of_tools(calls: list[Call], tools: list[ToolUse], account: Account, tally: Tally) -> None:
+    for series, needless in tool_storms(calls, tools):
+        for call in needless[:1]:
+            title = f"{call.who}: {series[0].name} retried more than 2 times with the same arguments ({{times}} storms)"
+            wastes = [account.whole(call) for call in needless]
+            tally.add((call.who, series[0].name), title, wastes)
+
+
+def _storms_of_calls(calls: list[Call], account: Account, tally: Tally) -> None:
+    for series in call_storms(calls):
+        title = f"{series[0].who}: a failed prompt resent more than 2 times to {series[0].model} ({{times}} storms)"
+        wastes = [account.whole(call) for call in series[ATTEMPTS:]]
+        tally.add((series[0].who, "prompt", series[0].model or ""), title, wastes)
+
+
+def _series(alike: Sequence[Tried], attempts: int) -> Iterator[list[Tried]]:
+    """Attempts that follow each other, more than so many."""
     series: list[Tried] = []
     for attempt in alike:
         series.append(attempt)
         if attempt.status not in _FAILED:
-            yield from _if_storm(series)
+            yield from [series] if len(series) > attempts else []
             series = []
-    yield from _if_storm(series)
-
-
-def _if_storm(series: list[Tried]) -> Iterable[list[Tried]]:
-    return [series] if len(series) > ATTEMPTS else []
+    yield from [series] if len(series) > attempts else []
