@@ -19,6 +19,7 @@ import pytest
 
 from tests.travel.programs import ask_a_model
 from tokentrace_core import Budget, BudgetExceeded, Tracer, Usage
+from tokentrace_core.analysis.spending import spending
 from tokentrace_core.logs import RunLog, attach
 from tokentrace_core.logs.reading import LogFiles
 from tokentrace_core.logs.report import report
@@ -75,7 +76,7 @@ def test_cost_per_user_and_day_errors_and_latency_are_those_of_the_database(
 
     asyncio.run(all_at_once())
     found, reader = report(LogFiles([path])), stored()
-    of_users = {(row["day"], row["user"]): row["cost_nano_usd"] for row in reader.cost(["day", "user"])}
+    of_users = {row.key: row.cost_nano_usd for row in spending(reader, ["day", "user"]).rows}
     assert {key: spent.nano_usd for key, spent in found.spent.items()} == of_users
     models = reader.query(
         "select model, count(*) as calls, sum(status = 'failure') as errors from calls group by 1"

@@ -20,6 +20,7 @@ import pytest
 
 from tests.travel.programs import NANO_PER_CALL, ask_a_model, hang, work
 from tokentrace_core import Tracer
+from tokentrace_core.analysis.spending import spending
 from tokentrace_core.cli.tree import plain_tree
 from tokentrace_core.store import lease
 from tokentrace_core.store.reader import Reader
@@ -166,7 +167,7 @@ def test_a_file_with_only_a_part_shows_it_as_a_run_of_its_own(
         [run] = reader.runs()
         assert (run["name"], run["status"], run["session_id"]) == ("service", "success", "ticket 4711")
         assert (run["cost_nano_usd"], run["steps"], run["ended_at"] is not None) == (NANO_PER_CALL, 1, True)
-        assert [row["cost_nano_usd"] for row in reader.cost(["run"])] == [NANO_PER_CALL]
+        assert [row.cost_nano_usd for row in spending(reader, ["run"]).rows] == [NANO_PER_CALL]
         assert plain_tree(reader, "last") == (
             "run service cost=0.0035 success\n"
             "  step look up agent=service success\n"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
+from tokentrace_core.analysis.distribution import percentile
 from tokentrace_core.logs.reading import Record, began_at, count, number, text
 from tokentrace_core.money import NANO
 
@@ -33,10 +34,8 @@ class Reliability:
 
     @property
     def p95_ms(self) -> float | None:
-        """The latency that 95 of 100 calls did not exceed (nearest rank)."""
-        if not self.latencies:
-            return None
-        return sorted(self.latencies)[-(-95 * len(self.latencies) // 100) - 1]
+        """The latency that 95 of 100 calls did not exceed."""
+        return percentile(sorted(self.latencies), 95)
 
 
 @dataclass
