@@ -142,7 +142,13 @@ def _v6(text: str, start: int, end: int) -> Region | None:
         told = any(map(str.isdigit, address)) and (len(groups) > 2 or len(groups[0] if groups else "") > 2)
     else:
         told = any(len(group) > 2 for group in groups)  # eight pairs are the longer kind of MAC address
-    return (start, end) if told else None
+    if not told:
+        return None
+    zone = _ZONE.match(text, end)
+    return start, zone.end() if zone is not None else end
+
+
+_ZONE = re.compile(r"%(?=[A-Za-z])[\w.\-]{1,15}")
 
 
 def _is_ascii_letter(character: str) -> bool:

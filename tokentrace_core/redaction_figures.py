@@ -24,7 +24,21 @@ from tokentrace_core.redaction_sheet import (
 _DIGITS_APART = classes(d=DIGITS, p=b".", s=SEPARATORS.replace(b".", b""))
 _RUN_OF_DIGITS = re.compile(b"d[dps]{6,}")
 _TALK_OF_PHONES = tuple(
-    map(re.compile, (b"phone", b"tel[.:e]", b"call ", b"mobil", b"cell[ :p]", b"fax", b"reach ", b"dial "))
+    map(
+        re.compile,
+        (
+            b"phone",
+            b'tel[.:e\xe9 ="]',
+            b"call ",
+            b"mobil",
+            b"cell[ :p]",
+            b"fax",
+            b"reach ",
+            b"dial ",
+            b"number is",
+            b"contact",
+        ),
+    )
 )
 _TALK_OF_TAXES = (b"ssn", b"soc", b"tin", b"tax")
 
@@ -37,7 +51,7 @@ _SHAPES = (
 )
 #: Local numbers, bare or in groups; dates and fractions have others.
 _LOCAL = re.compile(
-    b"(?:d{3}[ps]d{4}|d{4}[ps]d{4}|d{2}[ps]d{2}[ps]d{2}[ps]d{2}|d{3}[ps]d{2}[ps]d{2}|d{7,8})[ps]*"
+    b"(?:d{3}[ps]d{4}|d{4}[ps]d{4}|d{2}[ps]d{2}[ps]d{2}[ps]d{2}|d{3}[ps]d{2}[ps]d{2,3}|d{7,8})[ps]*"
 )
 _LONGEST_SHAPE = 64
 
@@ -156,7 +170,7 @@ def unshaped_numbers(sheet: Sheet) -> list[Region]:
     return [
         region
         for region in sheet.regions(phone_numbers)
-        if not sheet.kinds[region] & (SSN | AMERICAN) and sheet.raw[region[0] - 1 : region[0]] != b"+"
+        if not sheet.kinds[region] & SSN and sheet.raw[region[0] - 1 : region[0]] != b"+"
     ]
 
 
@@ -174,7 +188,7 @@ def lower_case_accounts(sheet: Sheet) -> list[Region]:
     """Two small letters and two digits, and after that at most a bank's letters in front of a number."""
     regions = []
     for start, _ in sheet.regions(numbers):
-        begin = _BEGIN_OF_ACCOUNT.search(sheet.raw, max(0, start - 14), start)
+        begin = _BEGIN_OF_ACCOUNT.search(sheet.raw, max(0, start - 18), start)
         if begin is not None and begin[1] in _COUNTRIES:
             regions.append(begin.span(1))
     return regions
@@ -188,4 +202,4 @@ _COUNTRIES = frozenset(
         b" ps qa ua jo kw mu ye mt sc lc ru",
     )
 )
-_BEGIN_OF_ACCOUNT = re.compile(rb"([a-z]{2})(?:[0-9]{2}[ \-]?[a-z]{1,6}[ \-]?)?\Z")
+_BEGIN_OF_ACCOUNT = re.compile(rb"([a-z]{2})(?:[0-9]{2}[a-z0-9 \-]{1,14})?\Z")

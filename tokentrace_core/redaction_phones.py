@@ -33,10 +33,11 @@ from tokentrace_core.redaction_sheet import FIGURE, Region, Sheet, scan
 _WORDS = frozenset(
     re.findall(
         r"\S+",
-        "ph mob tlf gsm sms tel tele tél móvil movil número numero numéro cel cell cells text texted texting dial dialed dialled"
+        "ph phone phones mob tlf gsm sms tel tele tél móvil movil número numero numéro cel cell cells text texted texting dial dialed dialled"
         " ring rang reach reached reachable call calls called calling caller callback contact contacts number numbers hotline"
         " voicemail nummer line handy whatsapp signal viber telephone telefon telefono telefone teléfono téléphone telefoon"
-        " telefax fax mobile mobil cellular cellulare celular rufnummer portable тел телефон",
+        " telefax fax mobile mobil cellular cellulare celular rufnummer portable тел телефон rückruf rückrufnummer erreichbar"
+        " erreichen anrufen joindre joignable appeler appelez llamar llame ligue ligar chiamare chiamami bellen звоните",
     )
 )
 _INSIDE = re.compile("phone|mobile|telefon|rufnummer")
@@ -61,8 +62,8 @@ _LABEL_AFTER = re.compile(
 )
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}[-/. ][01]?[0-9][-/. ][0-3]?[0-9](?![0-9])|[0-3]?[0-9][-/.][01]?[0-9][-/.](?:19|20)[0-9]{2}(?![0-9])"
-    r"|[0-9]+\.[0-9]+(?![-.0-9])"
 )
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]+(?![-.0-9])")
 #: American postal codes and employers' numbers.
 _POSTAL = re.compile("[0-9]{5}-[0-9]{4}|[0-9]{2}-[0-9]{7}")
 #: Of where a national number without a `+` may be from. A number is private wherever it is from; these are those
@@ -117,9 +118,13 @@ def labelled_numbers(sheet: Sheet) -> list[Region]:
     return regions
 
 
+def _is_date_or_decimal(text: str, start: int, end: int) -> bool:
+    return _DATE.match(text, start, end) is not None or _DECIMAL.match(text, start, end) is not None
+
+
 def _told(text: str, start: int, end: int) -> Region | None:
     """Seven digits or more: as many groups as one number has."""
-    if _DATE.match(text, start, end) is not None:
+    if _is_date_or_decimal(text, start, end):
         return None
     return start, _first_number(text, start, end)
 
@@ -146,7 +151,7 @@ def _looks_american(text: str, start: int, end: int) -> bool:
 def _international(text: str, start: int, end: int) -> bool:
     """After a letter or a bracket a `+` adds; unless what follows is a number that some country gave out."""
     digits = digits_of(text[start:end])
-    if not 7 <= len(digits) <= 15 or _DATE.match(text, start + 1, end) is not None:
+    if not 7 <= len(digits) <= 15 or _is_date_or_decimal(text, start + 1, end):
         return False
     before = text[start - 1 : start]
     glued = (before.isascii() and before.isalnum()) or before in (")", "]")
@@ -223,11 +228,11 @@ PHONE_RULES: tuple[Rule, ...] = (
         "[PHONE_REDACTED]",
         re.compile(
             r"(?<![0-9A-Za-z.+])(?<![0-9][-/ ])(?:"
-            r"\(0[0-9]{1,4}\)[ ./\-]{0,2}[0-9]{3,4}[ .\-]?[0-9]{3,4}"
+            r"\(0[0-9]{1,4}\)[ ./\-]{0,2}[0-9]{2,8}(?:[ .\-][0-9]{2,4}){0,3}"
             r"|0[0-9]{1,4}(?:[ ./\-]{1,3}[0-9]{2,8}){1,4}"
-            r"|\([1-9][0-9]\) ?9?[0-9]{4}[ \-][0-9]{4}"
+            r"|(?:\([1-9][0-9]\) ?9?|[1-9][0-9] 9)[0-9]{4}[ \-][0-9]{4}"
             r"|1[3-9][0-9][ \-][0-9]{4}[ \-][0-9]{4}"
-            r"|8 ?\([0-9]{3}\) ?[0-9]{3}-[0-9]{2}-[0-9]{2})(?![0-9])(?![-/.:][0-9])"
+            r"|8[ \-]?(?:\([0-9]{3}\) ?|9[0-9]{2}[ \-])[0-9]{3}[ \-][0-9]{2}[ \-][0-9]{2})(?![0-9])(?![-/.:][0-9])"
         ),
         within=numbers_in_groups,
         reach=(1, 3),
