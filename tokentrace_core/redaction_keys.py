@@ -1,19 +1,18 @@
-"""Credentials that give themselves away: keys with a maker's prefix, tokens, private keys, passwords in URLs."""
+"""Credentials that give themselves away: keys with a maker's prefix, tokens, private keys."""
 
 from __future__ import annotations
 
 import re
 
+from tokentrace_core.redaction_labels import SECRET_PLACEHOLDER
 from tokentrace_core.redaction_rule import WHOLE, Rule
 from tokentrace_core.redaction_scans import (
     base64,
     bot_tokens,
-    curls,
     dotted_tokens,
     private_keys,
     tildes,
     tokens,
-    urls,
     webhooks,
 )
 from tokentrace_core.redaction_sheet import LONG, Region, Sheet, scan
@@ -48,6 +47,17 @@ _MAKERS: tuple[tuple[str, str, str], ...] = (
     ("OTHER", rf"{_NEW_WORD}(?:fw|ntn|secret|sk|sbp|rnd)_", r"[A-Za-z0-9]{24,}+"),
     ("OTHER", r"lin_(?:api|oauth)_|figd_|dckr_(?:pat|oat)_|glsa_|glc_|sntry[su]_", r"[\w\-.+/=]{20,}+"),
     ("OTHER", rf"{_NEW_WORD}(?:hv[sbr]|dp\.(?:pt|st|ct|sa))\.", r"[\w\-]{20,}+"),
+    (
+        "OTHER",
+        rf"{_NEW_WORD}(?:aio|nfp|tfp|bkua|pscale_(?:tkn|pw|oauth)|vercel_[a-z]{{1,8}}(?:_rw)?|fm[12]|shippo_live|tk)_",
+        r"[A-Za-z0-9_]{24,}+",
+    ),
+    ("OTHER", rf"{_NEW_WORD}(?:EAA[A-Z]|AKCp)", r"[A-Za-z0-9]{48,}+"),
+    ("OTHER", rf"{_NEW_WORD}(?:CFPAT-|sl\.(?:u\.)?)", r"[\w\-]{40,}+"),
+    ("AIRTABLE", rf"{_NEW_WORD}pat[A-Za-z0-9]{{14}}\.", r"[0-9a-f]{40,}+"),
+    ("AWS_SESSION", r"IQoJb3JpZ2lu", r"[A-Za-z0-9+/=]{40,}+"),
+    ("TWITTER", rf"{_NEW_WORD}A{{20,22}}", r"[A-Za-z0-9]{40,}+(?:%3D|=)*"),
+    ("PRIVATE_KEY", r"LS0tLS1CRUdJTi", r"[A-Za-z0-9+/=]{40,}+"),
     ("OTHER", r"NRAK-|NRII-|PMAK-|HRKU-|AGE-SECRET-KEY-1|sq0[a-z]{3}-", r"[\w\-]{20,}+"),
 )
 #: Whether any of them can begin here, in a form that costs little: one letter, then few choices.
@@ -55,7 +65,8 @@ _ANY_MAKER = re.compile(
     r"s(?:k[-_]|ess-|hp[acs]|q0|ecret_|ntry[su]_|bp_)|g(?:h[pousr]_|ithub_p|l(?:[a-z]{2,5}-|sa_|c_)|sk_)"
     r"|x(?:ox[a-z]|app-|wfp-|ai-)|A(?:[A-Z3][A-Z][A-Z0-9]|Iza|C[0-9a-f]{8}|TBB|GE-S)|eyJ|y(?:a29\.)|GOCSPX-|1//0"
     r"|h(?:f_|v[sbr]\.)|a(?:pi_org)|[rp](?:k[-_]|8_|plx|csk_|ypi-|nd_)|whsec_|SG\.|SK[0-9a-f]{8}|n(?:pm_|tn_|vapi)"
-    r"|key-|d(?:api|o[opr]_v1|ckr_|p\.[psc])|tvly-|l(?:sv2_|in_)|f(?:w_|igd_)|NR[AI]|PMAK-|HRKU-"
+    r"|key-|d(?:api|o[opr]_v1|ckr_|p\.[psc])|tvly-|l(?:sv2_|in_)|f(?:w_|igd_|m[12]_)|NR[AI]|PMAK-|HRKU-|aio_|nfp_|tfp_"
+    r"|bkua_|pscale_|vercel_|EAA[A-Z]|AKCp|CFPAT-|sl\.|pat[A-Za-z0-9]{14}(?![A-Za-z0-9])|IQoJb3|A{20}|LS0tLS1CRUdJTi|shippo_|tk_"
 )
 _REACH = 8
 _REST = re.compile(r"[\w\-.~+/=:]*+")
@@ -148,13 +159,6 @@ def _whole_pem(text: str, start: int, end: int) -> Region:
     return start, (body.end() if body else end)
 
 
-_TO_BE_FILLED_IN = re.compile(r"\$?\{.*\}|<.*>|\$[A-Za-z_]\w*|%\(?\w*\)?s?|\*+|x{3,}|\.{3}|\[.*\]")
-
-
-def _is_password(text: str, start: int, end: int) -> bool:
-    return _TO_BE_FILLED_IN.fullmatch(text, start, end) is None
-
-
 KEY_RULES: tuple[Rule, ...] = (
     Rule(
         "PRIVATE_KEY",
@@ -197,25 +201,30 @@ KEY_RULES: tuple[Rule, ...] = (
     Rule("KEY_AZURE", "[API_KEY_REDACTED]", re.compile(r"[\w.\-]{3}[78]Q~[\w~.\-]{30,}+"), within=tildes),
     Rule("KEY_AWS_SECRET", "[API_KEY_REDACTED]", WHOLE, within=base64, accept=_random_secret),
     Rule(
-        "KEY_SLACK_WEBHOOK",
+        "KEY_WEBHOOK",
         "[API_KEY_REDACTED]",
-        re.compile(r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<secret>[\w\-/]{16,}+)"),
+        re.compile(
+            r"(?:hooks\.slack\.com/(?:services|workflows|triggers)/|/api/webhooks/[0-9]{5,24}/|office\.com/webhookb2/)"
+            r"(?P<secret>[\w\-/@]{16,}+)"
+        ),
         within=webhooks,
     ),
     Rule(
-        "PASSWORD_OF_CURL",
-        "[PASSWORD_REDACTED]",
-        re.compile(
-            r"(?<=[\s\"',])(?:-u|--user|--proxy-user|-U|-a)[ =\"',]{1,4}[^\s:\"']{1,64}:(?P<secret>[^\s\"']{2,128})"
-        ),
-        within=curls,
-        accept=_is_password,
+        "KEY_AZURE_SAS",
+        "[API_KEY_REDACTED]",
+        re.compile(r"[?&]sig=(?P<secret>[\w%+/=\-]{40,}+)"),
+        needs=("sig=",),
+        within=tokens,
+        reach=(48, 48),
     ),
     Rule(
-        "URL_PASSWORD",
-        "[PASSWORD_REDACTED]",
-        re.compile(r"://[^\s/?#@:\"'<>\0]{0,128}:(?P<secret>[^\s/\"'<>\0]{1,256})@(?=[\w\[*{$%.\-<])"),
-        within=urls,
-        accept=_is_password,
+        "PASSWORD_HASH",
+        SECRET_PLACEHOLDER,
+        re.compile(
+            r"\$(?:2[abxy]\$[0-9]{2}|[156y]|argon2(?:id?|d)\$v=[0-9]{1,4}\$[\w=,]{1,60})\$[\w./+$=]{20,}+"
+        ),
+        needs=("$2", "$6$", "$5$", "$1$", "$y$", "$argon2"),
+        within=tokens,
+        reach=(96, 96),
     ),
 )

@@ -1,7 +1,7 @@
 r"""One kind of secret, as data: where to look, what it looks like, which look-alikes to let go.
 
 A rule never touches text: the engine does, the same way for every rule, so a new kind of secret is one more row in
-one of the tables (`redaction_numbers`, `redaction_addresses`, `redaction_keys`, `redaction_labels`).
+one of the tables (`redaction_numbers`, `redaction_addresses`, `redaction_keys`, `redaction_logins`, `redaction_values`).
 
 Three habits keep every rule linear in the length of the text, whoever wrote the text:
 

@@ -73,6 +73,15 @@ def curls(sheet: Sheet) -> list[Region]:
 _CURL = re.compile(b"curl")
 
 
+@scan()
+def flags(sheet: Sheet) -> list[Region]:
+    """All of a text in which a flag stands that takes a password in some programs."""
+    raw = sheet.raw
+    return (
+        [(0, len(raw))] if any(flag in raw for flag in (b" -p", b" -P ", b" -a ", b" -k ", b" -w ")) else []
+    )
+
+
 @scan(BRACKET)
 def spelled_ats(sheet: Sheet) -> list[Region]:
     """`[at]`, `(at)` and their like, from the bracket on."""
@@ -167,11 +176,14 @@ _SCHEME_END = re.compile(b"://")
 
 @scan(LONG | COLON)
 def webhooks(sheet: Sheet) -> list[Region]:
-    """The last part of a URL that Slack gave out."""
+    """The last part of a URL that Slack, Discord or Teams gave out."""
+    raw = sheet.raw
+    if b"hook" not in raw:
+        return []
     return [
-        (max(0, start - 80), end)
+        (max(0, start - 96), end)
         for start, end in sheet.regions(tokens)
-        if sheet.raw.find(b"hooks.slack.com/", max(0, start - 64), start) >= 0
+        if raw.find(b"hook", max(0, start - 80), start) >= 0
     ]
 
 
