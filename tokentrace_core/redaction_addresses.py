@@ -61,6 +61,7 @@ _VERSION_WORDS = frozenset(
         " requires",
     )
 )
+_FOLDERS_OF_VERSIONS = ("/download/", "/releases/", "/tag/", "/tags/", "/archive/")
 _HOSTS = frozenset({"ip", "host", "node", "addr", "server", "from", "at"})
 _PRODUCT = re.compile(r"(?<![/:.\w\-])[A-Z][A-Za-z]{1,30}/\Z")
 _VERSION_TALK = re.compile(
@@ -69,7 +70,7 @@ _VERSION_TALK = re.compile(
 )
 _VERSION_END = re.compile(
     r"[-_+.]?(?:alpha|beta|rc|dev|post|snapshot|final|ga|tar|zip|whl|jar|dll|exe|deb|rpm|[ab][0-9])"
-    r"|-[0-9]{1,4}(?:ubuntu|deb|\.el|build)|-r[0-9]",
+    r"|-[0-9]{1,4}(?:ubuntu|deb|\.el|build)|-r[0-9]| to (?:v[0-9]|version)",
     re.IGNORECASE,
 )
 _ADDRESS_TALK = re.compile(
@@ -85,7 +86,7 @@ def _is_address(text: str, start: int, end: int) -> bool:
     before = text[max(0, start - 48) : start]
     if _is_labelled_version(before):
         return False
-    if _VERSION_END.match(text, end, end + 10) is not None:
+    if _VERSION_END.match(text, end, end + 12) is not None:
         return False
     # Versions have small numbers, and are talked about.
     talk = max(octets) < 64 and _VERSION_TALK.search(before) is not None
@@ -96,7 +97,7 @@ def _is_labelled_version(before: str) -> bool:
     if before.endswith(("==", "~=", "^=", ">=", "<=", "!=", "§", "§ ")):
         return True
     if before.endswith("/"):  # a product and its version, as in a user agent
-        return _PRODUCT.search(before) is not None
+        return _PRODUCT.search(before) is not None or before.endswith(_FOLDERS_OF_VERSIONS)
     if before.endswith("-"):  # a package's file
         name = _last_word(before[:-1])
         return name.isalpha() and name.islower() and name not in _HOSTS
@@ -104,7 +105,7 @@ def _is_labelled_version(before: str) -> bool:
     word = _last_word(head)
     if word in ("to", "from"):
         word = _last_word(head[: -len(word)].rstrip())
-    return word.lower() in _VERSION_WORDS and len(before) - len(head) < 6
+    return (word.lower() in _VERSION_WORDS or word.endswith("Version")) and len(before) - len(head) < 6
 
 
 def _last_word(text: str) -> str:

@@ -31,7 +31,7 @@ _TALK_OF_PHONES = tuple(
             b'tel[.:e\xe9 ="]',
             b"call ",
             b"mobil",
-            b"cell[ :p]",
+            b"cell[ :pu]",
             b"fax",
             b"reach ",
             b"dial ",
@@ -75,7 +75,11 @@ def figures(sheet: Sheet) -> list[Region]:
     for found in _RUN_OF_DIGITS.finditer(apart):
         shape = found[0]
         kind = _kinds_of(shape) if len(shape) <= _LONGEST_SHAPE else ANY | SSN | AMERICAN | CARD
-        if kind and not (kind & DECIMAL and _is_decimal(sheet.raw, found.start())):
+        if (
+            kind
+            and not (kind & DECIMAL and _is_decimal(sheet.raw, found.start()))
+            and not (_beside_hexadecimal(sheet.raw, *found.span()) and _in_uuid(sheet.raw, *found.span()))
+        ):
             region = found.span()
             kinds[region] = kind
             regions.append(region)
@@ -88,6 +92,22 @@ def _is_decimal(raw: bytes, start: int) -> bool:
 
 
 _ZERO, _POINT = b"0."
+
+
+def _beside_hexadecimal(raw: bytes, start: int, end: int) -> bool:
+    return (start > 0 and raw[start - 1] in _LETTERS_OF_UUIDS) or raw[
+        end : end + 1
+    ].lower() in _AFTER_DIGITS_OF_UUIDS
+
+
+def _in_uuid(raw: bytes, start: int, end: int) -> bool:
+    uuid = _UUID.search(raw, max(0, start - 36), end + 36)
+    return uuid is not None and uuid.start() <= start and end <= uuid.end() + 1
+
+
+_LETTERS_OF_UUIDS = b"abcdefABCDEF-"
+_AFTER_DIGITS_OF_UUIDS = frozenset((b"a", b"b", b"c", b"d", b"e", b"f"))
+_UUID = re.compile(rb"(?<![0-9A-Za-z])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9A-Za-z])")
 
 
 def _of_kind(sheet: Sheet, kind: int) -> list[Region]:

@@ -210,10 +210,10 @@ KEY_RULES: tuple[Rule, ...] = (
         within=webhooks,
     ),
     Rule(
-        "KEY_AZURE_SAS",
+        "KEY_SIGNED_URL",
         "[API_KEY_REDACTED]",
-        re.compile(r"[?&]sig=(?P<secret>[\w%+/=\-]{40,}+)"),
-        needs=("sig=",),
+        re.compile(r"[?&](?:sig|X-Amz-Signature)=(?P<secret>[\w%+/=\-]{40,}+)"),
+        needs=("sig=", "X-Amz-Signature="),
         within=tokens,
         reach=(48, 48),
     ),

@@ -21,7 +21,7 @@ _SECRET_KEYS = re.findall(
     authorization proxyauthorization auth bearer cookie cookies setcookie sessionid sessionkey sessioncookie
     passwordhash otp mfacode recoverycode accountkey sharedaccesskey webhooksecret secretkeybase basicauth httpauth
     sshpass dbpass smtppass mysqlpass pgpass ftppass rootpass userpass adminpass sudopass becomepass ansiblesshpass
-    ansiblebecomepass ldappass redispass mailpass emailpass wifipass vpnpass proxypass clientkeydata xamzsignature
+    ansiblebecomepass ldappass redispass mailpass emailpass wifipass vpnpass proxypass clientkeydata
     """,
 )
 _TELLING_KEYS = (

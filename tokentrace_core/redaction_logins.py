@@ -74,6 +74,15 @@ LOGIN_RULES: tuple[Rule, ...] = (
         accept=_is_password,
     ),
     Rule(
+        "PASSWORD_OF_ACCOUNT",
+        "[PASSWORD_REDACTED]",
+        re.compile(
+            r"(?i:IDENTIFIED (?:WITH [\w'\"]{1,40} )?(?:BY|AS)) ([\"'])(?P<secret>[^\"'\n\0]{1,128})\1"
+        ),
+        needs=("IDENTIFIED", "identified", "Identified"),
+        accept=_is_password,
+    ),
+    Rule(
         "PASSWORD_OF_ORACLE",
         "[PASSWORD_REDACTED]",
         re.compile(r"jdbc:oracle:\w{2,5}:[^\s/@\0]{1,64}/(?P<secret>[^\s@\0]{1,128})(?=@)"),

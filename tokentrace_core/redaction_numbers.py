@@ -28,7 +28,8 @@ _OTHER_THINGS = frozenset(
     re.findall(
         r"\S+",
         "order orders invoice invoices inv sku part parts tracking ticket tickets serial lot batch po isbn issn ean upc asin"
-        " model models product products item items build builds commit doi arxiv rma shipment parcel article",
+        " model models product products item items build builds commit doi arxiv rma shipment parcel article catalog"
+        " catalogue drawing",
     )
 )
 _FILLERS = frozenset(re.findall(r"\S+", "number numbers no nos nr id ids code codes"))
@@ -105,6 +106,14 @@ _CARD_SCHEMES = {
     18: re.compile(r"5[06-8]|6[0237]|8[12]|35(?:2[89]|[3-8])"),
     19: re.compile(r"4|5[06-8]|6[02-7]|8[12]|35(?:2[89]|[3-8])"),
 }
+#: Of twelve digits one number in ten has the check digit of a Maestro card, so there a word must say so.
+_USUAL_LENGTH = 13
+_CARD_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        "card cards cc pan maestro visa debit karte kreditkarte carte tarjeta carta cartão kaart payment",
+    )
+)
 _LUHN_DOUBLED = str.maketrans("0123456789", "0246813579")
 _HEX = "0123456789abcdefABCDEF"
 _HASH_LENGTH = 24
@@ -131,6 +140,8 @@ def _card_issued(text: str, start: int, end: int) -> bool:
         and (text[max(0, start - 2) : start] + text[end : end + 2]).strip(" -.").isdigit()
     ):
         return False  # a row of single figures goes on
+    if len(digits) < _USUAL_LENGTH and _CARD_WORDS.isdisjoint(words_before(text, start)):
+        return False
     scheme = _CARD_SCHEMES.get(len(digits))
     if scheme is None or scheme.match(digits) is None or not _luhn(digits):
         return False

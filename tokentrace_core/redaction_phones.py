@@ -40,7 +40,7 @@ _WORDS = frozenset(
         " erreichen anrufen joindre joignable appeler appelez llamar llame ligue ligar chiamare chiamami bellen звоните",
     )
 )
-_INSIDE = re.compile("phone|mobile|telefon|rufnummer")
+_INSIDE = re.compile("phone|mobile|mobiln|telefon|rufnummer")
 _SIGNS = ("电话", "手机", "電話", "携帯", "전화", "هاتف", "फोन", "телефон")
 #: Words right before one that make it something else, and those that may stand between.
 _OTHERS = frozenset(
@@ -175,6 +175,8 @@ def _national(text: str, start: int, end: int) -> bool:
     if _DATE.search(text, start, end) is not None or is_something_else(words) or _is_of_something_else(words):
         return False
     digits = digits_of(text[start:end])
+    if _DECIMAL.fullmatch(text, start, end) is not None:
+        return False
     if not 9 <= len(digits) <= 12 or _POSTAL.fullmatch(text, start, end) is not None:
         return False
     regions = _REGIONS if digits[0] == "0" else _REGIONS_WITHOUT_ZERO
@@ -229,7 +231,7 @@ PHONE_RULES: tuple[Rule, ...] = (
         re.compile(
             r"(?<![0-9A-Za-z.+])(?<![0-9][-/ ])(?:"
             r"\(0[0-9]{1,4}\)[ ./\-]{0,2}[0-9]{2,8}(?:[ .\-][0-9]{2,4}){0,3}"
-            r"|0[0-9]{1,4}(?:[ ./\-]{1,3}[0-9]{2,8}){1,4}"
+            r"|0[0-9]{1,4}[ ./\-]{1,3}[0-9]{2,8}(?:[ .\-]{1,3}[0-9]{2,8}){0,3}"
             r"|(?:\([1-9][0-9]\) ?9?|[1-9][0-9] 9)[0-9]{4}[ \-][0-9]{4}"
             r"|1[3-9][0-9][ \-][0-9]{4}[ \-][0-9]{4}"
             r"|8[ \-]?(?:\([0-9]{3}\) ?|9[0-9]{2}[ \-])[0-9]{3}[ \-][0-9]{2}[ \-][0-9]{2})(?![0-9])(?![-/.:][0-9])"

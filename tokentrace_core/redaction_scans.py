@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from tokentrace_core.redaction_sheet import (
-    ACCOUNT,
     AT,
     BRACKET,
     COLON,
@@ -54,7 +53,7 @@ def spelled_dots(sheet: Sheet) -> list[Region]:
 _DOT = re.compile(b" dot ")
 
 
-@scan(ACCOUNT)
+@scan(DIGIT)
 def accounts(sheet: Sheet) -> list[Region]:
     """Two capitals and two digits, as a bank account's number begins."""
     return [found.span() for found in _COUNTRY.finditer(sheet.raw.translate(_CAPITALS))]
@@ -76,10 +75,10 @@ _CURL = re.compile(b"curl")
 @scan()
 def flags(sheet: Sheet) -> list[Region]:
     """All of a text in which a flag stands that takes a password in some programs."""
-    raw = sheet.raw
-    return (
-        [(0, len(raw))] if any(flag in raw for flag in (b" -p", b" -P ", b" -a ", b" -k ", b" -w ")) else []
-    )
+    return [(0, len(sheet.text))] if _FLAG.search(sheet.raw) is not None else []
+
+
+_FLAG = re.compile(rb" -(?:p|[Pakw] )")
 
 
 @scan(BRACKET)

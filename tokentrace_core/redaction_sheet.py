@@ -119,17 +119,16 @@ _TELLING_WORDS = tuple(
     map(
         re.compile,
         (
-            b"k(?:en(?!s)|ey(?![bw])|ie)",
-            b"pass",
-            b"pwd",
-            b"cre[dt]",
-            b"auth",
-            b"bearer",
-            b"senha",
-            b"twoord",
-            b"pw[:=]",
-            b"psk",
-            b"x-amz-sig",
+            *(
+                b"k(?:en(?!s)|ey(?![bw])|ie)",
+                b"pass",
+                b"pwd",
+                b"cre[dt]",
+                b"auth",
+                b"bearer",
+                b"p(?:w[:=]|sk)",
+            ),
+            *(b"senha", b"twoord"),
         ),
     )
 )

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 
+from tests.redaction.countries import PHONE_TEXTS
+from tests.redaction.services import ADDRESS_TEXTS, LOGIN_TEXTS
+
 #: Kind -> how a key of it is spelled, and what people call it.
 NAMES: dict[str, tuple[str, str]] = {
     "SSN": ("ssn", "social security number"), "EMAIL": ("email", "e-mail address"), "PHONE_US": ("phone", "phone number"),
@@ -16,6 +19,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "KEY_AWS_SECRET": ("aws_secret_access_key", "secret access key"), "KEY_GITHUB": ("github", "personal access token"),
     "KEY_SLACK": ("slack", "bot token"), "KEY_GOOGLE": ("google", "key"), "KEY_OTHER": ("credential", "key"),
     "JWT": ("jwt", "session token"), "PASSWORD": ("password", "password"),
+    "IBAN_WORLD": ("account", "account"), "KEY_SERVICE": ("credential", "key"),
 }  # fmt: skip
 
 #: For values that give themselves away wherever they stand.
@@ -145,7 +149,10 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-_LABELLED_ONLY = frozenset({"BEARER", "PEM_KEY", "URL_PASSWORD", "PASSWORD"})
+SPECIAL |= {"PHONE_AT_HOME": PHONE_TEXTS, "LOGIN": LOGIN_TEXTS, "ADDRESS_SECRET": ADDRESS_TEXTS}
+_LABELLED_ONLY = frozenset(
+    {"BEARER", "PEM_KEY", "URL_PASSWORD", "PASSWORD", "PHONE_AT_HOME", "LOGIN", "ADDRESS_SECRET"}
+)
 
 
 def contexts_of(kind: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from random import Random
 
-from tests.redaction.secrets import digits, letters
+from tests.redaction.letters import digits, letters
 
 _HEX = "0123456789abcdef"
 

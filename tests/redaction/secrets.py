@@ -9,7 +9,10 @@ import string
 from collections.abc import Callable
 from random import Random
 
-_WORD = string.ascii_letters + string.digits
+from tests.redaction.countries import account, phone_at_home
+from tests.redaction.letters import URLSAFE, WORD, digits, letters
+from tests.redaction.services import key_of_service, part_of_address
+
 _FIRST = re.findall(
     r"\S+",
     "ada joe maria chen fatima olga jean-luc priya lars akira sofia ahmed noor emil zoë jürgen andré łukasz "
@@ -24,14 +27,6 @@ _HOSTS = re.findall(
     "example.com example.org mail.example.co.uk gmail.com corp.example.de web.de université.fr exämple.de "
     "proton.me acme.io bücher.example.com mx1.internal.example.net yahoo.co.jp",
 )
-
-
-def letters(r: Random, count: int, alphabet: str = _WORD) -> str:
-    return "".join(r.choice(alphabet) for _ in range(count))
-
-
-def digits(r: Random, count: int) -> str:
-    return letters(r, count, string.digits)
 
 
 def ssn(r: Random) -> str:
@@ -130,7 +125,7 @@ def ipv6(r: Random) -> str:
     whole = ":".join(groups)
     return r.choice([whole, whole.upper(), f"{groups[0]}:{groups[1]}::{groups[2]}", f"{groups[0]}::{groups[1]}",
                      ":".join(groups[:3]) + "::" + ":".join(groups[5:]), f"2001:db8::{r.randint(1, 0xFFFF):x}",
-                     f"::ffff:{ipv4(r)}"])  # fmt: skip
+                     f"::ffff:{ipv4(r)}", f"fe80::{groups[3]}:{groups[4]}%eth{r.randint(0, 3)}"])  # fmt: skip
 
 
 _BANKS = {"DE": "n18", "GB": "a4n14", "FR": "n10c11n2", "ES": "n20", "IT": "a1n10c12", "NL": "a4n10", "BE": "n12", "CH": "n5c12",
@@ -157,15 +152,11 @@ def iban(r: Random) -> str:
     return number
 
 
-def _urlsafe(r: Random, count: int) -> str:
-    return letters(r, count, _WORD + "_-")
-
-
 def key_openai(r: Random) -> str:
     return r.choice(
         [
             f"sk-{letters(r, 48)}",
-            f"sk-proj-{_urlsafe(r, 60)}{letters(r, 4)}",
+            f"sk-proj-{letters(r, 60, URLSAFE)}{letters(r, 4)}",
             f"sk-svcacct-{letters(r, 50)}",
             f"sk-{letters(r, 20)}T3BlbkFJ{letters(r, 20)}",
             f"sk-admin-{letters(r, 40)}",
@@ -174,7 +165,7 @@ def key_openai(r: Random) -> str:
 
 
 def key_anthropic(r: Random) -> str:
-    return f"sk-ant-{r.choice(['api03', 'admin01', 'sid01'])}-{_urlsafe(r, 86)}{letters(r, 5)}AA"
+    return f"sk-ant-{r.choice(['api03', 'admin01', 'sid01'])}-{letters(r, 86, URLSAFE)}{letters(r, 5)}AA"
 
 
 def key_aws(r: Random) -> str:
@@ -182,7 +173,7 @@ def key_aws(r: Random) -> str:
 
 
 def key_aws_secret(r: Random) -> str:
-    return letters(r, 40, _WORD + "/+")
+    return letters(r, 40, WORD + "/+")
 
 
 def key_github(r: Random) -> str:
@@ -206,7 +197,11 @@ def key_slack(r: Random) -> str:
 
 def key_google(r: Random) -> str:
     return r.choice(
-        [f"AIza{_urlsafe(r, 34)}{letters(r, 1)}", f"ya29.{_urlsafe(r, 100)}a1", f"GOCSPX-{_urlsafe(r, 27)}x"]
+        [
+            f"AIza{letters(r, 34, URLSAFE)}{letters(r, 1)}",
+            f"ya29.{letters(r, 100, URLSAFE)}a1",
+            f"GOCSPX-{letters(r, 27, URLSAFE)}x",
+        ]
     )
 
 
@@ -214,8 +209,8 @@ def key_other(r: Random) -> str:
     hexa = "0123456789abcdef"
     return r.choice([
         f"hf_{letters(r, 34)}", f"sk_live_{letters(r, 24)}", f"rk_test_{letters(r, 24)}", f"whsec_{letters(r, 32)}",
-        f"SG.{_urlsafe(r, 21)}a.{_urlsafe(r, 42)}b", f"SK{letters(r, 32, hexa)}", f"npm_{letters(r, 36)}",
-        f"pypi-AgEIcHlwaS5vcmc{_urlsafe(r, 90)}z", f"glpat-{_urlsafe(r, 19)}9", f"gsk_{letters(r, 52)}",
+        f"SG.{letters(r, 21, URLSAFE)}a.{letters(r, 42, URLSAFE)}b", f"SK{letters(r, 32, hexa)}", f"npm_{letters(r, 36)}",
+        f"pypi-AgEIcHlwaS5vcmc{letters(r, 90, URLSAFE)}z", f"glpat-{letters(r, 19, URLSAFE)}9", f"gsk_{letters(r, 52)}",
         f"{letters(r, 3)}8Q~{letters(r, 34)}", f"dapi{letters(r, 32, hexa)}", f"shpat_{letters(r, 32, hexa)}",
         f"lsv2_pt_{letters(r, 32, hexa)}_{letters(r, 10, hexa)}", f"dop_v1_{letters(r, 64, hexa)}",
         f"xai-{letters(r, 80)}", f"tvly-{letters(r, 32)}", f"pplx-{letters(r, 48)}",
@@ -228,7 +223,7 @@ def _part(r: Random, content: object) -> str:
 
 def jwt(r: Random) -> str:
     head = _part(r, {"alg": r.choice(["HS256", "RS256", "ES256"]), "typ": "JWT"})
-    return f"{head}.{_part(r, {'sub': digits(r, 10), 'iat': 1_700_000_000 + r.randint(0, 10**7)})}.{_urlsafe(r, 43)}"
+    return f"{head}.{_part(r, {'sub': digits(r, 10), 'iat': 1_700_000_000 + r.randint(0, 10**7)})}.{letters(r, 43, URLSAFE)}"
 
 
 def bearer(r: Random) -> str:
@@ -240,21 +235,21 @@ def bearer(r: Random) -> str:
             jwt(r),
             f"v1.{letters(r, 40)}",
             f"{letters(r, 24)}==",
-            _urlsafe(r, 63) + "a",
+            letters(r, 63, URLSAFE) + "a",
         ]
     )
 
 
 def pem(r: Random) -> str:
     kind = r.choice(["RSA ", "EC ", "", "OPENSSH ", "ENCRYPTED "])
-    lines = "\n".join(letters(r, 64, _WORD + "+/") for _ in range(r.randint(3, 8)))
+    lines = "\n".join(letters(r, 64, WORD + "+/") for _ in range(r.randint(3, 8)))
     return f"-----BEGIN {kind}PRIVATE KEY-----\n{lines}\n{letters(r, 22)}==\n-----END {kind}PRIVATE KEY-----"
 
 
 def password(r: Random) -> str:
     return r.choice([
         letters(r, 12), f"{r.choice(['Tr0ub4dor', 'Hunter', 'Winter', 'correct'])}{r.randint(10, 9999)}{r.choice('!$#*')}",
-        letters(r, 16, _WORD + "!$*^"), f"p{letters(r, 8)}w{r.randint(0, 99)}", f"S3cure-{letters(r, 6)}", letters(r, 9) + "7",
+        letters(r, 16, WORD + "!$*^"), f"p{letters(r, 8)}w{r.randint(0, 99)}", f"S3cure-{letters(r, 6)}", letters(r, 9) + "7",
     ])  # fmt: skip
 
 
@@ -278,4 +273,6 @@ KINDS: dict[str, Callable[[Random], str]] = {
     "IPV6": ipv6, "IBAN": iban, "KEY_OPENAI": key_openai, "KEY_ANTHROPIC": key_anthropic, "KEY_AWS": key_aws,
     "KEY_AWS_SECRET": key_aws_secret, "KEY_GITHUB": key_github, "KEY_SLACK": key_slack, "KEY_GOOGLE": key_google,
     "KEY_OTHER": key_other, "JWT": jwt, "BEARER": bearer, "PEM_KEY": pem, "URL_PASSWORD": url_password, "PASSWORD": password,
+    "PHONE_AT_HOME": phone_at_home, "IBAN_WORLD": account, "KEY_SERVICE": key_of_service, "LOGIN": password,
+    "ADDRESS_SECRET": part_of_address,
 }  # fmt: skip
