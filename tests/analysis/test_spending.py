@@ -57,7 +57,7 @@ def labels(raw: Raw, name: str, row: Row, tool: str | None) -> list[str]:
     named: dict[str, Any] = {
         "user": run["user_id"], "session": run["session_id"], "project": run["project"], "run": run["id"],
         "run-name": run["name"], "run-status": run["status"], "task-type": run["task_type"],
-        "version": run["agent_version"], "environment": run["environment"], "framework": run["framework"],
+        "error-type": run["error_type"], "version": run["agent_version"], "environment": run["environment"], "framework": run["framework"],
         "agent": step and step["agent"], "step-name": step and step["name"], "step": step and step["number"],
         "status": row["status"], "tool": tool,
         "model": "(tool)" if is_tool else row["model"] or row["model_answered"] or "(unknown)",

@@ -19,6 +19,7 @@ OF_RUN: dict[str, str] = {
     "run": "r.id",
     "run-name": "r.name",
     "run-status": "r.status",
+    "error-type": f"coalesce(r.error_type, '{NONE}')",
     "task-type": f"coalesce(r.task_type, '{NONE}')",
     "version": f"coalesce(r.agent_version, '{NONE}')",
     "environment": f"coalesce(r.environment, '{NONE}')",

@@ -8,7 +8,6 @@ run; success, latency and fallback are those of the run, and so is the final ste
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,7 +28,7 @@ from tokentrace_core.analysis.dimensions import (
 from tokentrace_core.analysis.measuring import COLUMNS, Measuring, Models
 from tokentrace_core.analysis.metric_figures import Metrics
 from tokentrace_core.analysis.scope import Scope
-from tokentrace_core.analysis.synopses import Facts, Only, runs_begun
+from tokentrace_core.analysis.synopses import Facts, only_in, runs_begun
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.store.reader import Reader
 from tokentrace_core.store.synopsis import OWN_COST, StepSums, Synopsis
@@ -78,7 +77,7 @@ class _Question:
         """All runs of a scope. `value`: of the dimension that runs have several of, if the scope tells it."""
         columns = [*COLUMNS, "r.tags", *(OF_RUN[name] for name in self._of_run)]
         narrow = _narrowing(scope)
-        for facts, whole in runs_begun(reader, scope, columns, Synopsis, _only(reader, scope)):
+        for facts, whole in runs_begun(reader, scope, columns, Synopsis, only_in(reader, scope)):
             synopsis = narrow(whole) if narrow else whole
             if synopsis is None:
                 continue
@@ -128,22 +127,6 @@ def _parts(reader: Reader, several: str | None, scope: Scope) -> list[tuple[Scop
         for value in sorted(values)
         if given is None or value in given
     ]
-
-
-def _only(reader: Reader, scope: Scope) -> dict[str, Only] | None:
-    """Which calls and tools of which runs, where a synopsis cannot tell; None if it can."""
-    if not any(name in (TOOL, "status") or name.startswith(ATTRIBUTE) for name in scope.where):
-        return None
-    timeless = replace(scope, since=None, until=None)
-    ids: dict[str, set[str]] = defaultdict(set)
-    for row, selection in (("c", timeless.calls()), ("t", timeless.tools())):
-        for run_id, call_id in reader.execute(*selection.select(f"{row}.run_id, {row}.id")):
-            ids[run_id].add(call_id)
-    return {run_id: _among(taken) for run_id, taken in ids.items()}
-
-
-def _among(ids: set[str]) -> Only:
-    return lambda call_id, _: call_id in ids
 
 
 # ── a part of a run ──────────────────────────────────────────────────────────────────────────────────────

@@ -74,7 +74,7 @@ class _Summing:
         self._total = Spent()
 
     def of(self, reader: Reader) -> tuple[dict[Key, Spent], Spent]:
-        takes = _takes(self._scope)
+        takes = taking(self._scope)
         shape: type[Costs] = FullSynopsis if self._by_tool else Costs
         for facts, synopsis in runs_touched(reader, self._scope, self._columns, shape):
             groups = takes(synopsis, self._groups(synopsis))
@@ -116,7 +116,7 @@ class _Summing:
                 spent.runs += 1
 
 
-def _takes(scope: Scope) -> Callable[[Costs, Sequence[CallSums]], Sequence[CallSums]]:
+def taking(scope: Scope) -> Callable[[Costs, Sequence[CallSums]], Sequence[CallSums]]:
     """Which groups of a synopsis a scope takes."""
     told = {name: frozenset(scope.where[name]) for name in _VALUES if name in scope.where}
     if not told:

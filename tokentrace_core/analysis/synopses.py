@@ -6,13 +6,14 @@ takes only some calls.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
 
-from tokentrace_core.analysis.dimensions import OF_RUN, TAG
+from tokentrace_core.analysis.dimensions import ATTRIBUTE, OF_RUN, TAG, TOOL
 from tokentrace_core.analysis.scope import Scope, Selection
 from tokentrace_core.store.reader import Reader
 from tokentrace_core.store.summary import of_run
@@ -68,6 +69,22 @@ def runs_touched(
         if not (is_inside("", synopsis.first) and is_inside("", synopsis.last)):
             synopsis = _summed_up(reader, run_id, is_inside)
         yield tuple(facts), synopsis
+
+
+def only_in(reader: Reader, scope: Scope) -> dict[str, Only] | None:
+    """Which calls and tools of which runs, where a synopsis cannot tell; None if it can."""
+    if not any(name in (TOOL, "status") or name.startswith(ATTRIBUTE) for name in scope.where):
+        return None
+    timeless = replace(scope, since=None, until=None)
+    ids: dict[str, set[str]] = defaultdict(set)
+    for row, selection in (("c", timeless.calls()), ("t", timeless.tools())):
+        for run_id, call_id in reader.execute(*selection.select(f"{row}.run_id, {row}.id")):
+            ids[run_id].add(call_id)
+    return {run_id: _among(taken) for run_id, taken in ids.items()}
+
+
+def _among(ids: set[str]) -> Only:
+    return lambda call_id, _: call_id in ids
 
 
 def _of_runs(scope: Scope) -> Scope:

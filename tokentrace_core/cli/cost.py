@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from tokentrace_core.analysis.dimensions import GROUPS, canonical_by
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.analysis.spending import spending
 from tokentrace_core.analysis.spent import Spending, Spent
 from tokentrace_core.cli import figures, main
-from tokentrace_core.cli.document import money
-from tokentrace_core.cli.options import Settings, common_options, pass_settings
+from tokentrace_core.cli.cost_questions import QUESTIONS, Asked
+from tokentrace_core.cli.options import Settings, common_options, moment, pass_settings
 from tokentrace_core.cli.output import console, is_bounded, is_narrow, write_json
 from tokentrace_core.cli.runs import SHORT_ID
 from tokentrace_core.cli.scope_options import scope_options
+from tokentrace_core.cli.sums import COUNTS, document, notes, scope_document, sum_of
 from tokentrace_core.cli.table import Group, print_groups
 from tokentrace_core.cli.text import clean
-from tokentrace_core.pricing import show_usd
 from tokentrace_core.store.reader import Reader
 
-_COUNTS = ("runs", "calls", "input_tokens", "cached_tokens", "output_tokens")
 _HEADERS = ("runs", "calls", "in", "cached", "out")
 _ID = re.compile("[0-9a-f]{32}")
 
@@ -38,6 +35,9 @@ def _dimensions(_: click.Context, __: click.Parameter, value: str) -> tuple[str,
 
 
 @main.command()
+@click.argument(
+    "question", required=False, type=click.Choice(list(QUESTIONS)), metavar="[users|tools|success|failed]"
+)
 @click.option(
     "--by",
     metavar="DIMENSION[,...]",
@@ -46,11 +46,28 @@ def _dimensions(_: click.Context, __: click.Parameter, value: str) -> tuple[str,
     show_default=True,
     help=f"Group by: {', '.join(GROUPS)}; a comma list of them.",
 )
+@click.option(
+    "--changed", metavar="TIME", callback=moment, help="Of `success`: before this time, and from then on."
+)
+@click.option("--versions", metavar="OLD,NEW", help="Of `success`: these agent versions.")
 @scope_options
 @common_options
 @pass_settings
-def cost(settings: Settings, by: tuple[str, ...], scope: Scope) -> None:
+def cost(
+    settings: Settings,
+    question: str | None,
+    by: tuple[str, ...],
+    changed: int | None,
+    versions: str | None,
+    scope: Scope,
+) -> None:
     """What was spent, by model, user, tool, day and more.
+
+    \b
+    tokentrace cost users     the dearest tenth of the users
+    tokentrace cost tools     tools that drive the dearest runs by triggering steps
+    tokentrace cost success   cost per successful run, by week, or before and after a change
+    tokentrace cost failed    what was spent on runs that failed
 
     "status" is the call's. By tool, the cost of a model call is shared among the tools called in its step. By tag,
     a run counts for each of its tags. A cost with ≈ rests on estimated usage, one with +? leaves out calls without
@@ -59,6 +76,16 @@ def cost(settings: Settings, by: tuple[str, ...], scope: Scope) -> None:
     On a terminal an id is its last 8 characters, as in `runs`; dimensions that leave no room for the figures
     stand above them.
     """
+    if question != "success" and (changed is not None or versions):
+        raise click.UsageError("--changed and --versions belong to `tokentrace cost success`.")
+    if question is not None:
+        with Reader(settings.path) as reader:
+            answer = QUESTIONS[question](reader, Asked(scope, changed, versions))
+        if settings.json:
+            write_json({"question": question, **scope_document(scope), **answer.document})
+        else:
+            answer.show(console())
+        return
     with Reader(settings.path) as reader:
         spent = spending(reader, by, scope)
     if settings.json:
@@ -75,32 +102,12 @@ def cost(settings: Settings, by: tuple[str, ...], scope: Scope) -> None:
         )
         return
     screen = console()
-    print_spending(screen, spent)
+    _print(screen, spent)
     for note in notes(spent.total):
         screen.print(note)
 
 
-def scope_document(scope: Scope) -> dict[str, Any]:
-    """What was asked about, for JSON."""
-    where = {name: list(values) for name, values in scope.where.items()}
-    return {"since": figures.iso(scope.since), "until": figures.iso(scope.until), "where": where}
-
-
-def document(row: Spent, total: Spent) -> dict[str, Any]:
-    """Sums, for JSON."""
-    whole = total.cost_nano_usd
-    return {
-        **{name: getattr(row, name) for name in _COUNTS},
-        **money(row.cost_nano_usd),
-        "share": round(row.cost_nano_usd / whole, 6) if whole else None,
-        "unpriced_calls": row.unpriced_calls,
-        "unpriced_tokens": row.unpriced_tokens,
-        "estimated_calls": row.estimated_calls,
-        "estimated_usd": figures.exact_usd(row.estimated_nano_usd),
-    }
-
-
-def print_spending(screen: Console, spent: Spending) -> None:
+def _print(screen: Console, spent: Spending) -> None:
     """A row for each group, and the total."""
     by, narrow = spent.by, is_narrow(screen)
     names = [[_label(value, bounded=is_bounded(screen)) for value in row.key] for row in spent.rows]
@@ -125,34 +132,6 @@ def _label(value: object, *, bounded: bool) -> str:
 
 def _figures(row: Spent, total: Spent, narrow: bool) -> list[str]:
     spent = sum_of(row)
-    counts = [figures.tokens(getattr(row, name), narrow=narrow) for name in _COUNTS]
+    counts = [figures.tokens(getattr(row, name), narrow=narrow) for name in COUNTS]
     part = figures.share(row.cost_nano_usd, total.cost_nano_usd)
     return [*counts, spent, figures.UNKNOWN if spent == figures.UNPRICED else part]
-
-
-def sum_of(row: Spent) -> str:
-    """Dollars, and how sure they are."""
-    return figures.spent(row.cost_nano_usd, unpriced=row.unpriced_calls, estimated=row.estimated_calls)
-
-
-def notes(total: Spent) -> list[Text]:
-    """What the dollars leave out, and how much of them is a guess."""
-    said = []
-    if total.unpriced_calls:
-        said.append(
-            Text(
-                f"+? {figures.count(total.unpriced_calls, 'call')} without a price "
-                f"({figures.count(total.unpriced_tokens, 'token')}), not in the cost: "
-                "`tokentrace prices` lists the models.",
-                style="yellow",
-            )
-        )
-    if total.estimated_calls:
-        part = figures.share(total.estimated_nano_usd, total.cost_nano_usd)
-        said.append(
-            Text(
-                f"≈ {show_usd(total.estimated_nano_usd)} ({part}) of the cost is estimated: "
-                f"{figures.count(total.estimated_calls, 'call')} without reported usage."
-            )
-        )
-    return said

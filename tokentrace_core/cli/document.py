@@ -11,7 +11,8 @@ Every node has `type` (run, step, llm_call, tool_call), the columns of its table
   `estimated_calls` and `estimated_usd` are in it.
 
 The commands wrap it: `show` prints the run (with `--messages` also `messages`, one entry per model call: `call_id`,
-`model`, `new`, `repeated`, `answer`); `runs` prints `{"runs": [...], "losses": [{reason, records, at}]}`; `cost` `{"by", "since", "rows", "total"}`;
+`model`, `new`, `repeated`, `answer`); `runs` prints `{"runs": [...], "losses": [{reason, records, at}]}`; `cost` `{"by", "since", "until", "where", "rows", "total"}`;
+its questions `{"question", "since", "until", "where", ...}`; `metrics` `{"by", "since", "until", "where", "metrics" or "groups"}`;
 `prices MODEL` `{"model", "provider", "price_version", "context_window", "per_million_usd", "tiers"}`, `prices`
 `{"unpriced": [...]}`; `doctor` `{"ok", "checks"}`; `tail` one line per event: `event`, `at`, `run_id`, `run_name`
 and the span.

@@ -16,10 +16,10 @@ from tokentrace_core.analysis.metric_figures import LATE, Metrics, StepMetrics, 
 from tokentrace_core.analysis.metrics import metrics as measured
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.cli import figures, main
-from tokentrace_core.cli.cost import scope_document
 from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json
 from tokentrace_core.cli.scope_options import scope_options
+from tokentrace_core.cli.sums import scope_document
 from tokentrace_core.cli.table import Group, print_groups
 from tokentrace_core.cli.text import clean
 from tokentrace_core.pricing import show_usd

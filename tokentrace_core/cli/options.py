@@ -74,21 +74,21 @@ def microseconds_of(text: str) -> int:
         ) from error
 
 
-def _time(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     return None if value is None else microseconds_of(value)
 
 
 since_option = click.option(
     "--since",
     metavar="TIME",
-    callback=_time,
+    callback=moment,
     help="Only what began since: 30m, 24h, 7d, 2w ago, or a date or time (ISO 8601, UTC if it names no zone).",
 )
 
 until_option = click.option(
     "--until",
     metavar="TIME",
-    callback=_time,
+    callback=moment,
     help="Only what began before then, written in the same way.",
 )
 

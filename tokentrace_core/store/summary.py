@@ -188,7 +188,22 @@ class _Summary:
             times, first = tried.get(same, (0, sums))
             tried[same] = times + 1, first
             first.most = max(first.most, times + 1)
+        self._lead(found)
         return list(found.values())
+
+    def _lead(self, found: dict[tuple[int, int, str], ToolSums]) -> None:
+        """Charge each step to the tools of the step before it, of the same agent."""
+        parts, steps = list(self._parts), self._steps
+        before: dict[str | None, str] = {}
+        for place, step_id in enumerate(self._place):
+            agent = parts[steps.part[place]][0]
+            led_by = self._tools_of.get(before.get(agent), [])
+            for share, tool in enumerate(led_by):
+                came = self._place[tool[1]]
+                sums = found[steps.part[came], steps.model[came], tool[2]]
+                sums.led_steps += tool[2] not in {other[2] for other in led_by[:share]}
+                sums.led_nano += steps.nano[place] // len(led_by) + (share < steps.nano[place] % len(led_by))
+            before[agent] = step_id
 
     def _corrections(self) -> list[int]:
         """Steps in which a tool that failed in an earlier one of the same agent is tried with other arguments."""

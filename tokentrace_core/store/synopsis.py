@@ -51,6 +51,10 @@ class ToolSums(Struct, array_like=True):
     """The same arguments again, after they had failed."""
     most: int = 0
     """How often the same arguments were tried in the run, at most."""
+    led_steps: int = 0
+    """Steps that came after one in which it was called: the agent's next, which reads the result."""
+    led_nano: int = 0
+    """What these steps cost, shared among the tools that led to them."""
     durations: list[int] = field(default_factory=list)
     """Microseconds, of the calls that ended."""
 
