@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Region: TypeAlias = tuple[int, int]
 
@@ -44,7 +44,7 @@ _FEWEST_OF_PHONE, _LONG_WORD = b"d" * FEWEST_OF_PHONE, b"t" * 16
 class Sheet:
     """One folded text, its maps and what the scans found in it. What is in a map stands where it does in `text`."""
 
-    __slots__ = ("_found", "kinds", "lower", "raw", "shape", "signs", "telling", "text", "together")
+    __slots__ = ("_found", "kinds", "lower", "notes", "raw", "shape", "signs", "telling", "text", "together")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -59,6 +59,8 @@ class Sheet:
         self.telling = [found.start() for word in words for found in word.finditer(self.lower)]
         """Where a word stands that announces a secret."""
         self.kinds: dict[Region, int] = {}
+        self.notes: dict[object, Any] = {}
+        """What scans leave for each other, each under a key of its own."""
         self.signs = self._signs()
         self._found: dict[Scan, list[Region]] = {}
 
