@@ -39,9 +39,11 @@ PRECEDENCE = (
 
 
 class Waste(NamedTuple):
-    """What a finding claims of one call."""
+    """What a finding claims of one call. There may be a million of them: no more than is told of each."""
 
-    call: Call
+    key: Key
+    at: int
+    """When the call was made, in microseconds since the epoch."""
     tokens: int
     nano: int
     zones: tuple[int, ...] = ()
@@ -83,10 +85,11 @@ class Account:
         claimed = self._of(call)
         if claimed.whole:
             return None
+        self._claimed[call.key] = claimed
         nano = (call.cost or 0) - claimed.nano
         tokens = call.prompt + call.output - claimed.output - sum(end - begin for begin, end in claimed.spans)
         claimed.whole, claimed.nano = True, call.cost or 0
-        return Waste(call, tokens, nano)
+        return Waste(call.key, call.started_at, tokens, nano)
 
     def prompt(self, call: Call, begin: int, end: int, *, cached: bool, premium: int = 0) -> Waste | None:
         """These tokens of the prompt should not have been sent; `cached`: should have been read from the cache.
@@ -108,9 +111,10 @@ class Account:
         if tokens <= 0 or nano <= 0:
             return None
         nano = min(nano, (call.cost or 0) - claimed.nano)
+        self._claimed[call.key] = claimed
         claimed.spans += free
         claimed.nano += nano
-        return Waste(call, tokens, nano, tuple(zones), premium, cached, tariff)
+        return Waste(call.key, call.started_at, tokens, nano, tuple(zones), premium, cached, tariff)
 
     def reply(self, call: Call, tokens: int) -> Waste | None:
         """These tokens should not have been generated."""
@@ -121,9 +125,10 @@ class Account:
             return None
         zones = (0, 0, 0, 0, tokens)
         nano = min(tariff.nano(zones, 0, 0), (call.cost or 0) - claimed.nano)
+        self._claimed[call.key] = claimed
         claimed.output += tokens
         claimed.nano += nano
-        return Waste(call, tokens, nano, zones, 0, False, tariff)
+        return Waste(call.key, call.started_at, tokens, nano, zones, 0, False, tariff)
 
     def rest(self, call: Call, other: Tariff) -> Waste | None:
         """All that is left should have gone to another model. Its tokens are not wasted, only dollars are."""
@@ -136,20 +141,12 @@ class Account:
         nano = min(tariff.nano(zones, 0, 0) - other.nano(zones, 0, 0), left)
         if nano <= 0:
             return None
+        self._claimed[call.key] = claimed
         claimed.whole, claimed.nano = True, claimed.nano + nano
-        return Waste(call, 0, nano, zones, 0, False, tariff.less(other))
-
-    def of(self, call_key: Key) -> int:
-        """Nano-dollars that are claimed of a call."""
-        claimed = self._claimed.get(call_key)
-        return claimed.nano if claimed else 0
+        return Waste(call.key, call.started_at, 0, nano, zones, 0, False, tariff.less(other))
 
     def _of(self, call: Call) -> _Claimed:
-        key = (call.run_id, call.id)
-        claimed = self._claimed.get(key)
-        if claimed is None:
-            claimed = self._claimed[key] = _Claimed()
-        return claimed
+        return self._claimed.get(call.key) or _Claimed()
 
 
 def _without(taken: list[tuple[int, int]], begin: int, end: int) -> list[tuple[int, int]]:

@@ -10,36 +10,35 @@ from __future__ import annotations
 import json
 
 from tokentrace_core.analysis.audit.calls import Call
-from tokentrace_core.analysis.audit.prompts import Node, Prompts
+from tokentrace_core.analysis.audit.findings import Cause, plain
+from tokentrace_core.analysis.audit.prompts import Node, Prompts, upwards
 
 _SHOWN = 40
 
 
-def cause(call: Call, node: Node, before: Node, prompts: Prompts) -> tuple[tuple[str, ...], str]:
-    """What tells the finding apart, and its title."""
-    changed = _difference(prompts.text(_root(before).message_id), prompts.text(_root(node).message_id))
-    title = f"{call.who}: message 1, the system prompt, changes from call to call ({changed}), so its cache is never read ({{times}} calls)"
-    return (call.who, call.run_name, "figures"), title
+def cause(call: Call, how: str) -> Cause:
+    """What tells the finding apart. `how`: "changed" or "moved"."""
+    return call.who, call.run_name, how
 
 
-def moved(call: Call, node: Node) -> tuple[tuple[str, ...], str]:
-    """As `cause`, for a message that is the same behind another prefix."""
-    place = _depth(node)
-    title = f"{call.who}: what stands before message {place} changes within a run, so what follows is paid again ({{times}} calls)"
-    return (call.who, call.run_name, "moved"), title
+def changed(call: Call, node: Node, before: Node, prompts: Prompts) -> str:
+    """Title: the system prompt is another one."""
+    shown = _difference(prompts.text(_root(before).message_id), prompts.text(_root(node).message_id))
+    return f"{plain(call.who)}: message 1, the system prompt, changes from call to call ({shown}), so its cache is never read ({{times}} calls)"
+
+
+def moved(call: Call, node: Node) -> str:
+    """Title: the same message stands behind another prefix."""
+    return (
+        f"{plain(call.who)}: what stands before message {sum(1 for _ in upwards(node))} changes within a run, "
+        "so what follows is paid again ({times} calls)"
+    )
 
 
 def _root(node: Node) -> Node:
     while node.parent is not None:
         node = node.parent
     return node
-
-
-def _depth(node: Node) -> int:
-    depth = 1
-    while node.parent is not None:
-        node, depth = node.parent, depth + 1
-    return depth
 
 
 def changed_bytes(node: Node, before: Node, prompts: Prompts) -> int:
@@ -52,7 +51,7 @@ def _difference(before: str, after: str) -> str:
     """What stands where two texts part."""
     begin = max(0, _common(before, after) - _SHOWN // 2)
     shown = json.dumps(after[begin : begin + _SHOWN], ensure_ascii=False)
-    return shown.replace("{", "(").replace("}", ")")
+    return plain(shown)
 
 
 def _common(one: str, other: str) -> int:

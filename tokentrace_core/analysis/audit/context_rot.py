@@ -9,12 +9,13 @@ from the start of the prompt, where the cache is, so the figure is rather too lo
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from statistics import median
 from typing import NamedTuple
 
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.calls import PROMPT, Trace
-from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
 
 LEAST_RUNS = 8
 LEAST_US = 5 * 86_400_000_000
@@ -38,7 +39,7 @@ def find(trace: Trace, account: Account) -> list[Finding]:
         if not _rots(runs):
             continue
         early, late = runs[:FIRST_RUNS], runs[-FIRST_RUNS:]
-        title = f"{agent}: prompts grow run over run, {_grown(early, late)} ({{calls}} calls)"
+        title = f"{plain(agent)}: prompts grow run over run, {_grown(early, late)} ({{calls}} calls)"
         first = {run.run_id for run in early}
         usual: dict[int, int] = defaultdict(int)
         same = "coalesce(s.agent, r.name) = :who and r.name = :run"
@@ -48,7 +49,7 @@ def find(trace: Trace, account: Account) -> list[Finding]:
                 usual[step] = max(usual[step], call.prompt)
             elif call.prompt > usual[step] > 0:
                 waste = account.prompt(call, 0, call.prompt - usual[step], cached=False)
-                tally.add((agent, run_name), title, [waste])
+                tally.add(call, (agent, run_name), partial(str, title), [waste])
     return tally.findings()
 
 
@@ -57,13 +58,14 @@ def _beginnings(trace: Trace) -> dict[tuple[str, str], list[_Beginning]]:
     selection = trace.scope.calls()
     found: dict[tuple[str, str], list[_Beginning]] = defaultdict(list)
     rows = trace.rows(
-        f"""select coalesce(s.agent, r.name), r.name, min(c.started_at), c.run_id, {PROMPT}, c.ended_at - c.started_at
-            {selection.sql} and s.agent_step = 1 and s.parent_call_id is null and c.kind = 'chat' and c.status = 'success'
-            group by c.run_id, s.agent order by c.started_at""",
+        f"""select coalesce(s.agent, r.name), r.name, c.started_at, c.run_id, {PROMPT}, c.ended_at - c.started_at
+            {selection.sql} and s.agent_step = 1 and s.parent_call_id is null and c.kind = 'chat' and c.status = 'success'""",
         selection.parameters,
     )
     for agent, run_name, at, run_id, prompt, latency in rows:
         found[agent, run_name].append(_Beginning(at, run_id, prompt, latency or 0))
+    for runs in found.values():
+        runs.sort()
     return found
 
 

@@ -8,10 +8,11 @@ tokens. Whether the small model does it as well is for a test to say (`tokentrac
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.calls import PROMPT, Trace
-from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
 
 #: A model's name, without its date -> the small one of its line. What is small itself is not in it.
 SMALLER = {
@@ -50,12 +51,18 @@ def find(trace: Trace, account: Account) -> list[Finding]:
         smaller = SMALLER.get(_DATE.sub("", (model or answered or "").lower().rpartition("/")[2]))
         if smaller is None:
             continue
-        title = f"{agent}: {model} for a few words in step {step or 'without a name'}, where {smaller} may do ({{calls}} calls)"
+        named = plain(step or "without a name")
+        title = f"{plain(agent)}: {plain(model)} for a few words in step {named}, where {smaller} may do ({{calls}} calls)"
         same = "coalesce(s.agent, r.name) = :who and s.name is :step and c.model is :model"
         for call in trace.calls(same, who=agent, step=step, model=model):
             other = account.rates.another(smaller, call)
             if other is not None:
-                tally.add((agent, step or "", model or ""), title, [account.rest(call, other)])
+                tally.add(
+                    call,
+                    (agent, step or "", model or ""),
+                    partial(str, title),
+                    [account.rest(call, other)],
+                )
     return tally.findings()
 
 

@@ -8,6 +8,7 @@ send it; each further one should have read it from the cache (`sent_again`).
 from __future__ import annotations
 
 from tokentrace_core.analysis.audit.calls import Call
+from tokentrace_core.analysis.audit.findings import Cause, plain
 
 
 def are_siblings(earlier: Call, call: Call) -> bool:
@@ -17,12 +18,13 @@ def are_siblings(earlier: Call, call: Call) -> bool:
     return earlier.session_id == call.session_id and _overlap(earlier, call)
 
 
-def cause(call: Call) -> tuple[tuple[str, ...], str]:
-    """What tells the finding apart, and its title."""
-    return (
-        call.run_name,
-        "",
-    ), f"{call.run_name}: the same payload sent in full to parallel sub-agents ({{times}} times)"
+def cause(call: Call) -> Cause:
+    """What tells the finding apart."""
+    return (call.run_name,)
+
+
+def title(call: Call) -> str:
+    return f"{plain(call.run_name)}: the same payload sent in full to parallel sub-agents ({{times}} times)"
 
 
 def _overlap(earlier: Call, call: Call) -> bool:

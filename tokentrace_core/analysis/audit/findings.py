@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from tokentrace_core.analysis.audit import fixes, proof
 from tokentrace_core.analysis.audit.account import Waste
-from tokentrace_core.analysis.audit.calls import Key
+from tokentrace_core.analysis.audit.calls import Call, Key
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Finding:
     @property
     def calls(self) -> list[Key]:
         """(run id, call id) of each model call that proves it."""
-        return [waste.call.key for waste in self.wastes]
+        return [waste.key for waste in self.wastes]
 
     @property
     def first_seen(self) -> int:
         """Microseconds since the epoch."""
-        return min(waste.call.started_at for waste in self.wastes)
+        return min(waste.at for waste in self.wastes)
 
     @property
     def last_seen(self) -> int:
-        return max(waste.call.started_at for waste in self.wastes)
+        return max(waste.at for waste in self.wastes)
 
     @property
     def fix(self) -> str:
@@ -58,32 +58,44 @@ class Finding:
         return proof.sql(self.title, self.wastes)
 
 
+Cause = tuple[str, ...]
+"""What tells the findings of one kind apart; its first part is the agent."""
+Title = Callable[[], str]
+"""Asked once per cause, because it may have to look at texts. `{times}` and `{calls}` stand for those figures."""
+
+
+def plain(name: object) -> str:
+    """A name as part of a title: what it may hold is no place for a figure."""
+    return str(name).replace("{", "(").replace("}", ")")
+
+
 class Tally:
     """Gathers the wastes of one kind, by cause."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._wastes: dict[tuple[str, ...], list[Waste]] = {}
-        self._titles: dict[tuple[str, ...], str] = {}
-        self._times: dict[tuple[str, ...], int] = {}
+        self._wastes: dict[Cause, list[Waste]] = {}
+        self._titles: dict[Cause, tuple[str, str | None]] = {}
+        self._times: dict[Cause, int] = {}
 
-    def add(self, cause: tuple[str, ...], title: str, wastes: Iterable[Waste | None], times: int = 1) -> None:
-        """Something that happened once more. `cause`: what tells findings apart; its first part is the agent."""
+    def add(
+        self, call: Call, cause: Cause, title: Title, wastes: Iterable[Waste | None], times: int = 1
+    ) -> None:
+        """Something that happened once more (or `times`), as this call shows."""
         found = [waste for waste in wastes if waste is not None]
         if not found:
             return
-        self._titles.setdefault(cause, title)
+        if cause not in self._titles:
+            self._titles[cause] = title(), call.framework
         self._wastes.setdefault(cause, []).extend(found)
         self._times[cause] = self._times.get(cause, 0) + times
-
-    def times(self, cause: tuple[str, ...]) -> int:
-        return self._times.get(cause, 0)
 
     def findings(self) -> list[Finding]:
         made = []
         for cause, wastes in self._wastes.items():
-            wastes.sort(key=lambda waste: waste.call.started_at)
-            title = self._titles[cause].format(times=self._times[cause], calls=len(wastes))
-            framework = wastes[-1].call.framework
-            made.append(Finding(self.kind, title, cause[0], framework, wastes, self._times[cause]))
+            wastes.sort(key=lambda waste: waste.at)
+            title, framework = self._titles[cause]
+            times = self._times[cause]
+            told = title.format(times=f"{times:,}", calls=f"{len(wastes):,}")
+            made.append(Finding(self.kind, told, cause[0], framework, wastes, times))
         return made

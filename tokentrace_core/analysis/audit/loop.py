@@ -10,32 +10,29 @@ a call without recorded arguments was asked cannot be said, so it is never part 
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.attempts import Asked, same_tools
-from tokentrace_core.analysis.audit.calls import ToolUse, Trace
-from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.calls import Call, ToolUse
+from tokentrace_core.analysis.audit.findings import Tally, plain
 
 #: Requirements.md T10: “a loop is ≥ 3 identical calls”.
 IDENTICAL = 3
 
 
-def find(trace: Trace, account: Account) -> list[Finding]:
-    tally = Tally("loop")
-    same = f"group by t.run_id, t.name, t.arguments_hash having count(*) >= {IDENTICAL}"
-    condition = "t.status = 'success' and t.arguments_hash is not null"
-    for run_id in trace.runs_with("tools", condition, same):
-        tools = trace.tools_of(run_id)
-        asked = Asked(trace.calls_of(run_id), tools)
-        for alike in same_tools(tools):
-            for round_ in _loops(alike):
-                needless = [
-                    call for call in asked.only_for(round_[IDENTICAL - 1 :]) if not account.is_gone(call)
-                ]
-                for call in needless[:1]:
-                    title = f"{call.who}: {round_[0].name} called again and again with the same arguments and result ({{times}} loops)"
-                    tally.add((call.who, round_[0].name), title, map(account.whole, needless))
-    return tally.findings()
+def look(tools: list[ToolUse], asked: Asked, account: Account, tally: Tally) -> None:
+    """The loops of one run."""
+    for alike in same_tools(tools):
+        for round_ in _loops(alike):
+            needless = [call for call in asked.only_for(round_[IDENTICAL - 1 :]) if not account.is_gone(call)]
+            if needless:
+                call, tool = needless[0], round_[0].name
+                tally.add(call, (call.who, tool), partial(_title, call, tool), map(account.whole, needless))
+
+
+def _title(call: Call, tool: str) -> str:
+    return f"{plain(call.who)}: {plain(tool)} called again and again with the same arguments and result ({{times}} loops)"
 
 
 def _loops(alike: list[ToolUse]) -> list[list[ToolUse]]:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from functools import partial
 from typing import NamedTuple
 
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.calls import Call, ToolUse, Trace
-from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
 from tokentrace_core.analysis.audit.prompts import Node, Place, Prompts, upwards
 
 #: A result below 2,000 tokens (of 4 bytes) is let pass.
@@ -42,25 +43,28 @@ class _Limit(NamedTuple):
 
 def find(trace: Trace, account: Account) -> list[Finding]:
     tally, prompts = Tally("oversized_result"), Prompts(trace)
-    runs = trace.runs_with("tools", f"t.result_bytes >= {LEAST_BYTES}")
-    limits = _limits(trace) if runs else {}
-    for run_id in runs:
-        tools = [tool for tool in trace.tools_of(run_id) if _is_oversized(tool, limits)]
-        if tools:
-            calls = [call for call in trace.calls_of(run_id) if call.prompt_id]
-            _claim(calls, tools, limits, prompts, account, tally)
+    limits, runs = _limits(trace)
+    for calls, tools in trace.runs(runs):
+        large = [tool for tool in tools if _is_oversized(tool, limits)]
+        _claim([call for call in calls if call.prompt_id], large, limits, prompts, account, tally)
     return tally.findings()
 
 
-def _limits(trace: Trace) -> dict[str, _Limit]:
-    """By tool."""
+def _limits(trace: Trace) -> tuple[dict[str, _Limit], list[str]]:
+    """By tool; and the runs that have results above them."""
     sizes: dict[str, list[int]] = defaultdict(list)
-    selection = trace.scope.tools()
-    for name, size in trace.rows(
-        f"select t.name, t.result_bytes {selection.sql} and t.result_bytes is not null", selection.parameters
-    ):
+    large: list[tuple[str, str, int]] = []
+    selection = trace.alone("tools")
+    found = trace.rows(
+        f"select t.run_id, t.name, t.result_bytes {selection.sql} and t.result_bytes is not null",
+        selection.parameters,
+    )
+    for run_id, name, size in found:
         sizes[name].append(size)
-    return {name: _limit(sorted(all_of_it)) for name, all_of_it in sizes.items()}
+        if size >= LEAST_BYTES:
+            large.append((run_id, name, size))
+    limits = {name: _limit(sorted(all_of_it)) for name, all_of_it in sizes.items()}
+    return limits, sorted({run_id for run_id, name, size in large if size > limits[name].above})
 
 
 def _limit(sizes: list[int]) -> _Limit:
@@ -84,7 +88,7 @@ def _claim(
     account: Account,
     tally: Tally,
 ) -> None:
-    nodes = prompts.of_run(calls)
+    nodes = prompts.of(calls)
     results: dict[str, ToolUse | None] = {}
     told: set[str] = set()
     for call in calls:
@@ -99,9 +103,18 @@ def _claim(
                 place = Place(call, leaf, prompts.tools_size(call.tools_id))
                 begin = place.tokens(node.begins + limits[tool.name].keep)
                 waste = account.prompt(call, begin, place.tokens(node.ends), cached=False)
-                title = f"{call.who}: {tool.name} returned {{times}} results far beyond what serves, sent in {{calls}} prompts"
-                tally.add((call.who, tool.name), title, [waste], times=int(tool.id not in told))
+                tally.add(
+                    call,
+                    (call.who, tool.name),
+                    partial(_title, call, tool),
+                    [waste],
+                    times=int(tool.id not in told),
+                )
                 told.add(tool.id)
+
+
+def _title(call: Call, tool: ToolUse) -> str:
+    return f"{plain(call.who)}: {plain(tool.name)} returned {{times}} results far beyond what serves, sent in {{calls}} prompts"
 
 
 def _result_of(node: Node, tools: list[ToolUse], prompts: Prompts) -> ToolUse | None:

@@ -9,13 +9,15 @@ One "Sure!" is no habit: an agent is reported when filler has cost it a number o
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.calls import Call, Trace
-from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
 from tokentrace_core.filler import filler_length, text_of
 
 #: A reply with less filler is let pass: "Sure!", "Thanks!" are two or three tokens.
@@ -26,21 +28,27 @@ _PPM = 1_000_000
 
 
 def find(trace: Trace, account: Account) -> list[Finding]:
-    found: dict[tuple[str, str], list[tuple[Call, int]]] = {}
-    for call, ppm in with_filler(trace):
-        tokens = (call.output - call.reasoning) * ppm // _PPM
-        if tokens >= LEAST_TOKENS:
-            found.setdefault((call.who, call.model or ""), []).append((call, tokens))
     tally = Tally("preamble")
-    for cause, replies in found.items():
-        if len(replies) >= LEAST_REPLIES:
-            title = f"{cause[0]}: filler before the answer in {{times}} replies"
-            wastes = [account.reply(call, tokens) for call, tokens in replies]
-            tally.add(cause, title, wastes, times=sum(waste is not None for waste in wastes))
+    waiting: dict[tuple[str, str], list[tuple[Call, int]]] = defaultdict(list)
+    habits = set()
+    for call, ppm in _with_filler(trace):
+        tokens = (call.output - call.reasoning) * ppm // _PPM
+        if tokens < LEAST_TOKENS:
+            continue
+        cause = call.who, call.model or ""
+        waiting[cause].append((call, tokens))
+        if cause in habits or len(waiting[cause]) >= LEAST_REPLIES:
+            habits.add(cause)
+            for reply, filler in waiting.pop(cause):
+                tally.add(reply, cause, partial(_title, reply), [account.reply(reply, filler)])
     return tally.findings()
 
 
-def with_filler(trace: Trace) -> Iterator[tuple[Call, int]]:
+def _title(call: Call) -> str:
+    return f"{plain(call.who)}: filler before the answer in {{times}} replies"
+
+
+def _with_filler(trace: Trace) -> Iterator[tuple[Call, int]]:
     """Calls whose reply begins with filler, and how much of it that is."""
     unread = "c.output_id is not null"
     if trace.has_column("llm_calls", "filler_ppm"):

@@ -1,4 +1,4 @@
-"""The prompts of one run as paths in the prefix tree, read at once: which messages, how large, and in which shape.
+"""The prompts of some runs as paths in the prefix tree, read at once: which messages, how large, and in which shape.
 
 The shape of a path is the path without what changes from call to call in its first message: of a large system prompt only the end
 counts, without figures, so that two that differ by a name, a time or an id have one shape.
@@ -7,13 +7,14 @@ counts, without figures, so that two that differ by a name, a time or an id have
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tokentrace_core.analysis.audit.calls import Call, Trace
 
 #: A system prompt below this is not looked into: it is less than any cache takes (1,024 tokens of 4 bytes).
 LARGE_BYTES = 4_096
+_REMEMBERED_MESSAGES = 50_000
 #: Texts whose skeleton is remembered.
 _REMEMBERED = 10_000
 #: Two large system prompts that end in the same so many characters, but for figures, are one with something changed in it.
@@ -24,13 +25,13 @@ _MARKER = 60
 _FIGURES = b"0123456789abcdefABCDEF"
 
 _PATHS = """
-    with recursive up(id, parent_id, message_id, depth) as (
-        select id, parent_id, message_id, depth from prompts where id in (select value from json_each(?))
-        union select p.id, p.parent_id, p.message_id, p.depth from up join prompts p on p.id = up.parent_id
+    with recursive up(id) as (
+        select value from json_each(?)
+        union select p.parent_id from up join prompts p on p.id = up.id where p.parent_id is not null
     )
-    select up.id, up.parent_id, up.message_id, up.depth, m.role, coalesce(m.bytes, 0) from up left join messages m on m.id = up.message_id
-    order by up.depth
+    select p.id, p.parent_id, p.message_id from up join prompts p on p.id = up.id order by p.depth
 """
+_MESSAGES = "select id, role, coalesce(bytes, 0) from messages where id in (select value from json_each(?))"
 
 
 class Node(NamedTuple):
@@ -69,33 +70,47 @@ class Place:
 
 
 class Prompts:
-    """The paths of the run at hand."""
+    """Reads the paths of the runs at hand."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._skeletons: dict[str, int] = {}
-        self._sizes: dict[str, int] = {}
+        self._messages: dict[str, tuple[str | None, int]] = {}
 
-    def of_run(self, calls: list[Call]) -> dict[str, Node]:
+    def of(self, calls: Iterable[Call]) -> dict[str, Node]:
         """Each prompt of these calls by its id, as its last message."""
-        wanted = json.dumps(list({call.prompt_id for call in calls if call.prompt_id}))
+        wanted = {call.prompt_id for call in calls if call.prompt_id}
+        rows = list(self._trace.rows(_PATHS, [json.dumps(list(wanted))]))
+        self._meet({message_id for _, _, message_id in rows})
         nodes: dict[str, Node] = {}
-        for node_id, parent_id, message_id, _, role, size in self._trace.rows(_PATHS, [wanted]):
+        for node_id, parent_id, message_id in rows:
+            role, size = self._messages.get(message_id, (None, 0))
             parent = nodes.get(parent_id)
-            begins = parent.ends if parent else 0
-            part = self._skeleton(message_id) if parent is None and role == "system" else message_id
-            shape = hash((parent.shape if parent else None, part))
-            nodes[node_id] = Node(node_id, parent, message_id, role, begins, begins + size, shape)
+            if parent is None:
+                part = self._skeleton(message_id) if role == "system" else message_id
+                nodes[node_id] = Node(node_id, None, message_id, role, 0, size, hash((None, part)))
+            else:
+                shape = hash((parent.shape, message_id))
+                nodes[node_id] = Node(
+                    node_id, parent, message_id, role, parent.ends, parent.ends + size, shape
+                )
         return nodes
+
+    def _meet(self, message_ids: Iterable[str]) -> None:
+        """Learn role and size of messages."""
+        if len(self._messages) > _REMEMBERED_MESSAGES:
+            self._messages.clear()
+        new = [message_id for message_id in message_ids if message_id not in self._messages]
+        for message_id, role, size in self._trace.rows(_MESSAGES, [json.dumps(new)]):
+            self._messages[message_id] = role, size
 
     def tools_size(self, tools_id: str | None) -> int:
         """Bytes of the tool definitions, which stand before all messages."""
         if tools_id is None:
             return 0
-        if tools_id not in self._sizes:
-            found = self._trace.rows("select bytes from messages where id = ?", [tools_id])
-            self._sizes[tools_id] = int(next(found, (0,))[0] or 0)
-        return self._sizes[tools_id]
+        if tools_id not in self._messages:
+            self._meet([tools_id])
+        return self._messages.get(tools_id, (None, 0))[1]
 
     def text(self, message_id: str) -> str:
         """A message as it is stored."""
@@ -112,3 +127,14 @@ class Prompts:
             end = text[-_TAIL:].encode("utf-8", "replace").translate(None, _FIGURES)
             self._skeletons[message_id] = hash(message_id if gone else end)
         return self._skeletons[message_id]
+
+
+def beginning(body: str, characters: int) -> str:
+    """How a stored message begins, on one line."""
+    try:
+        message = json.loads(body)
+    except ValueError:
+        message = body
+    content = message.get("content") if isinstance(message, dict) else message
+    text = content if isinstance(content, str) else json.dumps(content)
+    return " ".join(text[: 4 * characters].split())[:characters]

@@ -19,13 +19,11 @@ def sql(title: str, wastes: Sequence[Waste]) -> str:
     """A row per call: run_id, id, what was recorded, wasted_tokens, wasted_nano_usd."""
     comment = _UNSAFE.sub(" ", title)
     parts = [waste for waste in wastes if waste.tariff is not None]
-    whole = [list(waste.call.key) for waste in wastes if waste.tariff is None]
+    whole = [list(waste.key) for waste in wastes if waste.tariff is None]
     if whole:
         return _WHOLE.format(title=comment, claims=_lines(whole))
     places = {tariff: place for place, tariff in enumerate(dict.fromkeys(waste.tariff for waste in parts))}
-    claims = [
-        [*waste.call.key, places[waste.tariff], *waste.zones, waste.premium, _way(waste)] for waste in parts
-    ]
+    claims = [[*waste.key, places[waste.tariff], *waste.zones, waste.premium, _way(waste)] for waste in parts]
     return _PARTS.format(
         title=comment, claims=_lines(claims), rates=_lines([list(tariff or ()) for tariff in places])
     )

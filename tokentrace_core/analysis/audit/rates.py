@@ -20,6 +20,9 @@ from tokentrace_core.usage import Usage
 _PER_PICO = 10**12
 _PICO_PER_NANO = 1_000
 _DAY_US = 86_400_000_000
+#: No provider asks more for a prompt shorter than this.
+_LONG = 100_000
+_REMEMBERED = 10_000
 
 
 class Tariff(NamedTuple):
@@ -52,27 +55,21 @@ class CallRates:
 
     def __init__(self, prices: PriceBook) -> None:
         self._prices = prices
-        self._known: dict[tuple[object, ...], tuple[Tariff, int] | None] = {}
+        self._known: dict[tuple[object, ...], Tariff | None] = {}
 
     def of(self, call: Call) -> Tariff | None:
         """None: the call has no price, or one whose parts are not known."""
         if not call.cost or call.cost_status not in ("priced", "override"):
             return None
-        key = (
-            call.model,
-            call.answered,
-            call.provider,
-            call.tier,
-            call.price_version,
-            call.started_at // _DAY_US,
-            call.prompt > 100_000 and call.prompt,
-        )
+        # Long prompts have prices of their own, each from another length on.
+        length = call.prompt if call.prompt > _LONG else 0
+        key = call.model, call.answered, call.provider, call.tier, call.started_at // _DAY_US, length
         if key not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
             self._known[key] = self._learn(call)
-        learnt = self._known[key]
-        if learnt is None:
-            return None
-        return _scaled(call, learnt[0])
+        tariff = self._known[key]
+        return None if tariff is None else _scaled(call, tariff)
 
     def another(self, model: str, call: Call) -> Tariff | None:
         """What another model of the same provider would have charged."""
@@ -81,7 +78,7 @@ class CallRates:
         )
         return None if rates is None else _tariff(rates)
 
-    def _learn(self, call: Call) -> tuple[Tariff, int] | None:
+    def _learn(self, call: Call) -> Tariff | None:
         rates = self._prices.rates_of_call(
             call.model,
             call.answered,
@@ -90,13 +87,18 @@ class CallRates:
             at=_moment(call),
             tier=call.tier,
         )
-        return None if rates is None else (_tariff(rates), rates.call)
+        return None if rates is None else _tariff(rates)
 
 
 def _scaled(call: Call, tariff: Tariff) -> Tariff:
     """The tariff, if it makes the recorded cost; else the same part of it."""
-    zones = (call.uncached, call.read, call.write_5m, call.write_1h, call.output)
-    tokens = sum(count * rate for count, rate in zip(zones, tariff, strict=True))
+    tokens = (
+        call.uncached * tariff[0]
+        + call.read * tariff[1]
+        + call.write_5m * tariff[2]
+        + call.write_1h * tariff[3]
+        + call.output * tariff[4]
+    )
     recorded = (call.cost or 0) * _PICO_PER_NANO
     if abs(tokens - recorded) <= 2 * _PICO_PER_NANO or not tokens:
         return tariff

@@ -7,10 +7,9 @@ block that comes back after the cache has forgotten it is no waste: nothing was 
 
 from __future__ import annotations
 
-import json
-
 from tokentrace_core.analysis.audit.calls import Call
-from tokentrace_core.analysis.audit.prompts import LARGE_BYTES, Node, Prompts
+from tokentrace_core.analysis.audit.findings import Cause, plain
+from tokentrace_core.analysis.audit.prompts import LARGE_BYTES, Node, Prompts, beginning
 
 _SHOWN = 48
 
@@ -25,19 +24,11 @@ def fetched(node: Node | None) -> Node | None:
     return max(blocks, key=lambda block: block.size, default=None)
 
 
-def cause(call: Call, block: Node, prompts: Prompts) -> tuple[tuple[str, ...], str]:
-    """What tells the finding apart, and its title."""
-    return (
-        call.who,
-        call.run_name,
-    ), f"{call.who}: “{_beginning(prompts.text(block.message_id))}” fetched and sent again in {{times}} turns"
+def cause(call: Call) -> Cause:
+    """What tells the finding apart."""
+    return call.who, call.run_name
 
 
-def _beginning(body: str) -> str:
-    try:
-        message = json.loads(body)
-        content = message.get("content") if isinstance(message, dict) else message
-    except ValueError:
-        content = body
-    text = " ".join((content if isinstance(content, str) else json.dumps(content)).split())
-    return text[:_SHOWN].replace("{", "(").replace("}", ")")
+def title(call: Call, block: Node, prompts: Prompts) -> str:
+    begins = plain(beginning(prompts.text(block.message_id), _SHOWN))
+    return f"{plain(call.who)}: “{begins}” fetched and sent again in {{times}} turns"

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tokentrace_core.analysis.audit import (
+    called_again,
     context_rot,
     expensive_model,
-    loop,
     oversized_result,
     preamble,
-    retry_storm,
     sent_again,
     unused_tools,
 )
@@ -32,8 +31,7 @@ Tell = Callable[[str, int, int], None]
 
 #: What is looked for, in the order of `account.PRECEDENCE`.
 LOOKS: dict[str, Look] = {
-    "retry storms": retry_storm.find,
-    "loops": loop.find,
+    "what was called again": called_again.find,
     "what was sent again": sent_again.find,
     "oversized results": oversized_result.find,
     "unused tools": unused_tools.find,
@@ -101,7 +99,7 @@ def audit(
 
 def _totals(trace: Trace) -> tuple[int, int, int, int, int, int]:
     tokens = f"{PROMPT} + coalesce(c.output_tokens, 0)"
-    sql, parameters = trace.scope.calls().select(
+    sql, parameters = trace.alone("calls").select(
         f"""count(*), coalesce(sum({tokens}), 0), coalesce(sum(c.cost_nano_usd), 0),
             coalesce(sum(c.usage_source = 'estimated'), 0), coalesce(sum(c.cost_status = 'unpriced'), 0),
             coalesce(sum(c.prompt_id is null), 0)"""

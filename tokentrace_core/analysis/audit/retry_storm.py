@@ -13,13 +13,14 @@ model cost nothing here. A model call that the provider refused costs nothing ei
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.attempts import Asked, same_tools
-from tokentrace_core.analysis.audit.calls import Call, Talk, ToolUse, Trace
-from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.calls import Call, Talk, ToolUse
+from tokentrace_core.analysis.audit.findings import Tally, plain
 
 #: Requirements.md S127: “maximum of 2 retries per tool per turn”; a turn is a run.
 ATTEMPTS = 3
@@ -28,30 +29,16 @@ _FAILED = ("failure", "timeout")
 Tried = TypeVar("Tried", Call, ToolUse)
 
 
-def find(trace: Trace, account: Account) -> list[Finding]:
-    tally = Tally("retry_storm")
-    failed_tools = "t.status in ('failure', 'timeout')"
-    failed_calls = "c.status in ('failure', 'timeout') and c.prompt_id is not null"
-    often = f"having count(*) >= {ATTEMPTS}"
-    runs = {
-        *trace.runs_with("tools", failed_tools, f"group by t.run_id, t.name, t.arguments_hash {often}"),
-        *trace.runs_with("calls", failed_calls, f"group by c.run_id, c.prompt_id {often}"),
-    }
-    for run_id in sorted(runs):
-        calls, tools = trace.calls_of(run_id), trace.tools_of(run_id)
-        _storms_of_tools(calls, tools, account, tally)
-        _storms_of_calls(calls, account, tally)
-    return tally.findings()
-
-
-def tool_storms(
-    calls: list[Call], tools: list[ToolUse], attempts: int = ATTEMPTS
-) -> Iterator[tuple[list[ToolUse], list[Call]]]:
-    """Series of more attempts at a tool than so many in one run, and the model calls that asked for those beyond and for nothing else."""
-    asked = Asked(calls, tools)
+def look(calls: list[Call], tools: list[ToolUse], asked: Asked, account: Account, tally: Tally) -> None:
+    """The storms of one run."""
     for alike in same_tools(tools):
-        for series in _series(alike, attempts):
-            yield series, asked.only_for(series[attempts:])
+        for series in _series(alike):
+            needless = asked.only_for(series[ATTEMPTS:])
+            if needless:
+                call, tool = needless[0], series[0].name
+                title = partial(_title_of_tool, call, tool)
+                tally.add(call, (call.who, tool), title, map(account.whole, needless))
+    _storms_of_calls(calls, account, tally)
 
 
 def call_storms(calls: list[Call], attempts: int = ATTEMPTS) -> Iterator[list[Call]]:
@@ -61,7 +48,18 @@ def call_storms(calls: list[Call], attempts: int = ATTEMPTS) -> Iterator[list[Ca
         if call.prompt_id is not None:
             alike[call.talk, call.model, call.prompt_id].append(call)
     for several in alike.values():
-        yield from _series(several, attempts)
+        for series in _series(several):
+            call, needless = series[0], series[ATTEMPTS:]
+            cause = call.who, "prompt", call.model or ""
+            tally.add(call, cause, partial(_title_of_prompt, call), map(account.whole, needless))
+
+
+def _title_of_tool(call: Call, tool: str) -> str:
+    return f"{plain(call.who)}: {plain(tool)} retried more than 2 times with the same arguments ({{times}} storms)"
+
+
+def _title_of_prompt(call: Call) -> str:
+    return f"{plain(call.who)}: a failed prompt resent more than 2 times to {plain(call.model)} ({{times}} storms)"
 
 
 def _storms_of_tools(calls: list[Call], tools: list[ToolUse], account: Account, tally: Tally) -> None:

@@ -14,23 +14,28 @@ behind another prefix, which would be cached if it stood in front. Who sent it b
   (`broken_cache`);
 - another run: a file or block is fetched again (`refetch`), or, if all of it is system prompt and tools, the prompt of this agent is
   not cached (`uncached_prefix`).
+
+Only calls are looked at that were paid 1,024 new tokens or more: in the others there is nothing to save.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from tokentrace_core.analysis.audit import broken_cache, fan_out, refetch, uncached_prefix
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.caching import LIFETIME_US, rule_of
-from tokentrace_core.analysis.audit.calls import FRESH, Call, Trace
-from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.calls import FRESH, Call, Trace, batches
+from tokentrace_core.analysis.audit.findings import Cause, Finding, Tally, Title
 from tokentrace_core.analysis.audit.prompts import Node, Place, Prompts, upwards
 
 #: Less sent again than this is let pass: no cache takes a block of less than 1,024 tokens.
 LEAST_TOKENS = 1_024
+#: Calls whose prompts are read with one query.
+_CALLS = 2_000
 #: Places that are remembered before those are forgotten that no cache would have any more.
-_REMEMBERED = 100_000
+_REMEMBERED = 50_000
 
 
 class Chain:
@@ -77,21 +82,20 @@ class Seen:
 def find(trace: Trace, account: Account) -> list[Finding]:
     tallies = {kind: Tally(kind) for kind in ("fan_out", "refetch", "broken_cache", "uncached_prefix")}
     seen, prompts = Seen(), Prompts(trace)
-    for run_id in trace.runs_with("calls", f"{FRESH} >= {LEAST_TOKENS} and c.prompt_id is not null"):
-        calls = [call for call in trace.calls_of(run_id) if call.prompt_id and call.prompt]
-        seen.forget_before(calls[0].started_at if calls else 0)
-        nodes = prompts.of_run(calls)
+    for calls in batches(trace.calls(f"{FRESH} >= {LEAST_TOKENS} and c.prompt_id is not null"), _CALLS):
+        nodes = prompts.of(calls)
+        seen.forget_before(calls[0].started_at)
         for call in calls:
-            leaf = nodes.get(call.prompt_id or "")
-            tariff = account.rates.of(call)
-            if leaf is not None and tariff is not None and tariff.caches:
-                _look(call, leaf, prompts, seen, account, tallies)
+            _look(call, nodes.get(call.prompt_id or ""), prompts, seen, account, tallies)
     return [finding for tally in tallies.values() for finding in tally.findings()]
 
 
 def _look(
-    call: Call, leaf: Node, prompts: Prompts, seen: Seen, account: Account, tallies: dict[str, Tally]
+    call: Call, leaf: Node | None, prompts: Prompts, seen: Seen, account: Account, tallies: dict[str, Tally]
 ) -> None:
+    tariff = account.rates.of(call)
+    if leaf is None or tariff is None or not tariff.caches:
+        return
     place = Place(call, leaf, prompts.tools_size(call.tools_id))
     known, new = _split(call, leaf, seen)
     begin = 0
@@ -156,13 +160,16 @@ def _claim_prefix(
     waste = account.prompt(call, call.read, cacheable, cached=True, premium=premium)
     if waste is None:
         return
-    if kind == "broken_cache":
-        named = broken_cache.cause(call, node, sent.node, prompts)
-    elif kind == "refetch" and block is not None:
-        named = refetch.cause(call, block, prompts)
-    else:
-        named = fan_out.cause(call) if kind == "fan_out" else uncached_prefix.cause(call)
-    tallies[kind].add(*named, [waste])
+    titles: dict[str, tuple[Cause, Title]] = {
+        "broken_cache": (
+            broken_cache.cause(call, "changed"),
+            partial(broken_cache.changed, call, node, sent.node, prompts),
+        ),
+        "fan_out": (fan_out.cause(call), partial(fan_out.title, call)),
+        "refetch": (refetch.cause(call), partial(refetch.title, call, block or node, prompts)),
+        "uncached_prefix": (uncached_prefix.cause(call), partial(uncached_prefix.title, call)),
+    }
+    tallies[kind].add(call, *titles[kind], [waste])
 
 
 def _kind_of_prefix(call: Call, node: Node, sent: Sent) -> tuple[str, Node | None]:
@@ -191,8 +198,10 @@ def _claim_block(
     if waste is None:
         return
     if fan_out.are_siblings(sent.chain.call, call):
-        tallies["fan_out"].add(*fan_out.cause(call), [waste])
+        tallies["fan_out"].add(call, fan_out.cause(call), partial(fan_out.title, call), [waste])
     elif sent.chain.call.run_id == call.run_id and sent.chain.call.talk == call.talk:
-        tallies["broken_cache"].add(*broken_cache.moved(call, node), [waste])
+        title = partial(broken_cache.moved, call, node)
+        tallies["broken_cache"].add(call, broken_cache.cause(call, "moved"), title, [waste])
     else:
-        tallies["refetch"].add(*refetch.cause(call, node, prompts), [waste])
+        title = partial(refetch.title, call, node, prompts)
+        tallies["refetch"].add(call, refetch.cause(call), title, [waste])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tokentrace_core.analysis.audit.caching import rule_of
 from tokentrace_core.analysis.audit.calls import Call
+from tokentrace_core.analysis.audit.findings import Cause, plain
 
 
 def can_be_mended(call: Call) -> bool:
@@ -15,8 +16,11 @@ def can_be_mended(call: Call) -> bool:
     return not rule_of(call.answered or call.model).automatic
 
 
-def cause(call: Call) -> tuple[tuple[str, ...], str]:
-    """What tells the finding apart, and its title."""
-    model = call.answered or call.model or ""
-    title = f"{call.who}: a prefix already sent to {model} was sent again without caching in {{times}} calls"
-    return (call.who, call.run_name, model), title
+def cause(call: Call) -> Cause:
+    """What tells the finding apart."""
+    return call.who, call.run_name, call.answered or call.model or ""
+
+
+def title(call: Call) -> str:
+    model = plain(call.answered or call.model)
+    return f"{plain(call.who)}: a prefix already sent to {model} was sent again without caching in {{times}} calls"

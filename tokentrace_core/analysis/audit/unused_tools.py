@@ -7,6 +7,7 @@ have been paid: the prompt without them, at the price that the start of the prom
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.calls import Trace
-from tokentrace_core.analysis.audit.findings import Finding, Tally
+from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
 from tokentrace_core.analysis.audit.prompts import Prompts
 from tokentrace_core.payload import canonical_json
 from tokentrace_core.snapshot import utf8_size
@@ -35,19 +36,22 @@ def find(trace: Trace, account: Account) -> list[Finding]:
         selection.parameters,
     )
     for agent, tools_id, _ in list(sent):
+        if prompts.tools_size(tools_id) < LEAST_BYTES:
+            continue
         unused = _unused(trace, prompts, agent, tools_id)
         if len(unused) < LEAST_TOOLS or sum(unused.values()) < LEAST_BYTES:
             continue
-        title = f"{agent}: {len(unused)} of the tools in each prompt are never called ({_named(unused)}; {{calls}} calls)"
+        title = f"{plain(agent)}: {len(unused)} of the tools in each prompt are never called ({_named(unused)}; {{calls}} calls)"
         same = trace.calls(f"c.tools_id = :tools and {who} = :who", tools=tools_id, who=agent)
         for _, of_run in groupby(same, lambda call: call.run_id):
             calls = list(of_run)
-            nodes = prompts.of_run(calls)
+            nodes = prompts.of(calls)
             for call in calls:
                 if (leaf := nodes.get(call.prompt_id or "")) is not None:
                     size = prompts.tools_size(tools_id)
                     unneeded = call.prompt * sum(unused.values()) // (size + leaf.ends)
-                    tally.add((agent, tools_id), title, [account.prompt(call, 0, unneeded, cached=False)])
+                    waste = account.prompt(call, 0, unneeded, cached=False)
+                    tally.add(call, (agent, tools_id), partial(str, title), [waste])
     return tally.findings()
 
 
@@ -71,7 +75,7 @@ def _unused(trace: Trace, prompts: Prompts, agent: str, tools_id: str) -> dict[s
 
 def _named(unused: dict[str, int]) -> str:
     """The first few; a name may hold anything."""
-    return ", ".join([*list(unused)[:3], "…"]).replace("{", "(").replace("}", ")")
+    return plain(", ".join([*list(unused)[:3], "…"]))
 
 
 def _name(tool: dict[str, Any]) -> str:
