@@ -147,6 +147,10 @@ class Trace:
             tools = self._by_run(ToolUse, _TOOL_COLUMNS, "t", self.scope.tools(), some)
             yield from ((calls.get(run_id, []), tools.get(run_id, [])) for run_id in some)
 
+    def tools_of(self, run_id: str) -> list[ToolUse]:
+        """All tool calls of a run, in the order in which they were made."""
+        return self._by_run(ToolUse, _TOOL_COLUMNS, "t", self.scope.tools(), [run_id]).get(run_id, [])
+
     def runs_with(self, what: str, condition: str, rest: str = "") -> list[str]:
         """Runs that have such "calls" or "tools", oldest first. `rest`: a `group by` with its `having`."""
         row = "c" if what == "calls" else "t"

@@ -31,7 +31,7 @@ def find(trace: Trace, account: Account) -> list[Finding]:
     tally = Tally("preamble")
     waiting: dict[tuple[str, str], list[tuple[Call, int]]] = defaultdict(list)
     habits = set()
-    for call, ppm in _with_filler(trace):
+    for call, ppm in with_filler(trace):
         tokens = (call.output - call.reasoning) * ppm // _PPM
         if tokens < LEAST_TOKENS:
             continue
@@ -48,7 +48,7 @@ def _title(call: Call) -> str:
     return f"{plain(call.who)}: filler before the answer in {{times}} replies"
 
 
-def _with_filler(trace: Trace) -> Iterator[tuple[Call, int]]:
+def with_filler(trace: Trace) -> Iterator[tuple[Call, int]]:
     """Calls whose reply begins with filler, and how much of it that is."""
     unread = "c.output_id is not null"
     if trace.has_column("llm_calls", "filler_ppm"):

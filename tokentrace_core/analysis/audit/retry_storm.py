@@ -13,7 +13,7 @@ model cost nothing here. A model call that the provider refused costs nothing ei
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -31,14 +31,25 @@ Tried = TypeVar("Tried", Call, ToolUse)
 
 def look(calls: list[Call], tools: list[ToolUse], asked: Asked, account: Account, tally: Tally) -> None:
     """The storms of one run."""
+    for series, needless in tool_storms(asked, tools):
+        if needless:
+            call, tool = needless[0], series[0].name
+            tally.add(
+                call, (call.who, tool), partial(_title_of_tool, call, tool), map(account.whole, needless)
+            )
+    for attempted in call_storms(calls):
+        call = attempted[0]
+        cause = call.who, "prompt", call.model or ""
+        tally.add(call, cause, partial(_title_of_prompt, call), map(account.whole, attempted[ATTEMPTS:]))
+
+
+def tool_storms(
+    asked: Asked, tools: list[ToolUse], attempts: int = ATTEMPTS
+) -> Iterator[tuple[list[ToolUse], list[Call]]]:
+    """Series of more attempts at a tool than so many in one run, and the model calls that asked for those beyond and for nothing else."""
     for alike in same_tools(tools):
-        for series in _series(alike):
-            needless = asked.only_for(series[ATTEMPTS:])
-            if needless:
-                call, tool = needless[0], series[0].name
-                title = partial(_title_of_tool, call, tool)
-                tally.add(call, (call.who, tool), title, map(account.whole, needless))
-    _storms_of_calls(calls, account, tally)
+        for series in _series(alike, attempts):
+            yield series, asked.only_for(series[attempts:])
 
 
 def call_storms(calls: list[Call], attempts: int = ATTEMPTS) -> Iterator[list[Call]]:
@@ -48,10 +59,7 @@ def call_storms(calls: list[Call], attempts: int = ATTEMPTS) -> Iterator[list[Ca
         if call.prompt_id is not None:
             alike[call.talk, call.model, call.prompt_id].append(call)
     for several in alike.values():
-        for series in _series(several):
-            call, needless = series[0], series[ATTEMPTS:]
-            cause = call.who, "prompt", call.model or ""
-            tally.add(call, cause, partial(_title_of_prompt, call), map(account.whole, needless))
+        yield from _series(several, attempts)
 
 
 def _title_of_tool(call: Call, tool: str) -> str:
@@ -68,13 +76,6 @@ def _storms_of_tools(calls: list[Call], tools: list[ToolUse], account: Account, 
             title = f"{call.who}: {series[0].name} retried more than 2 times with the same arguments ({{times}} storms)"
             wastes = [account.whole(call) for call in needless]
             tally.add((call.who, series[0].name), title, wastes)
-
-
-def _storms_of_calls(calls: list[Call], account: Account, tally: Tally) -> None:
-    for series in call_storms(calls):
-        title = f"{series[0].who}: a failed prompt resent more than 2 times to {series[0].model} ({{times}} storms)"
-        wastes = [account.whole(call) for call in series[ATTEMPTS:]]
-        tally.add((series[0].who, "prompt", series[0].model or ""), title, wastes)
 
 
 def _series(alike: Sequence[Tried], attempts: int) -> Iterator[list[Tried]]:

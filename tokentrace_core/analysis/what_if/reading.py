@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from tokentrace_core.analysis.audit.attempts import Asked
 from tokentrace_core.analysis.audit.calls import Call, Key, Trace
 from tokentrace_core.analysis.audit.preamble import LEAST_TOKENS, with_filler
 from tokentrace_core.analysis.audit.prompts import Prompts
@@ -32,7 +33,7 @@ def runs_of(trace: Trace, changes: Sequence[Change]) -> Iterator[RecordedRun]:
 def _recorded(
     calls: list[Call], prompts: Prompts | None, needless: Needless, filler: dict[Key, int]
 ) -> RecordedRun:
-    nodes = prompts.of_run(calls) if prompts is not None else {}
+    nodes = prompts.of(calls) if prompts is not None else {}
     recorded = []
     for call in calls:
         leaf = nodes.get(call.prompt_id or "")
@@ -72,7 +73,7 @@ def _needless(trace: Trace, calls: list[Call], retries: int) -> Needless:
     tools, attempts = trace.tools_of(calls[0].run_id), retries + 1
     gone: set[Key] = set()
     answered: set[Key] = {call.key for call in calls}
-    for series, asking in tool_storms(calls, tools, attempts):
+    for series, asking in tool_storms(Asked(calls, tools), tools, attempts):
         gone |= {call.key for call in asking}
         answered -= {
             call.key for call in (asking if series[-1].status in ("failure", "timeout") else asking[:-1])
