@@ -70,14 +70,6 @@ def _title_of_prompt(call: Call) -> str:
     return f"{plain(call.who)}: a failed prompt resent more than 2 times to {plain(call.model)} ({{times}} storms)"
 
 
-def _storms_of_tools(calls: list[Call], tools: list[ToolUse], account: Account, tally: Tally) -> None:
-    for series, needless in tool_storms(calls, tools):
-        for call in needless[:1]:
-            title = f"{call.who}: {series[0].name} retried more than 2 times with the same arguments ({{times}} storms)"
-            wastes = [account.whole(call) for call in needless]
-            tally.add((call.who, series[0].name), title, wastes)
-
-
 def _series(alike: Sequence[Tried], attempts: int) -> Iterator[list[Tried]]:
     """Attempts that follow each other, more than so many."""
     series: list[Tried] = []
