@@ -21,6 +21,7 @@ from tokentrace_core import ModelPrice, PriceBook, Tracer
 from tokentrace_core.analysis import Scope
 from tokentrace_core.analysis.why import Explanation, why
 from tokentrace_core.cli import main
+from tokentrace_core.cli.demo.month.weeks import CASES, write_weeks
 from tokentrace_core.usage import Usage
 
 WEEK_US = 7 * DAY_US
@@ -158,6 +159,25 @@ def test_a_renamed_agent_is_compared_with_what_it_was(compare: Compare) -> None:
     found = compare(USUAL, replace(CACHE, agent="support-2"))
     assert found.causes[0].name == "cache_misses"
     assert effects(found)["cache"] == pytest.approx(found.difference, rel=0.01)
+
+
+# ── the month's own weeks ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_planted_week_is_explained_by_its_cause_its_place_and_its_dollars(case: str, db: Path) -> None:
+    weeks_of = write_weeks(db, case)
+    one, other = (
+        Scope(*(round(end.timestamp() * 1e6) for end in ends)) for ends in (weeks_of.before, weeks_of.after)
+    )
+    found = why(db, one, other)
+    assert (found.before.cost, found.after.cost) == (weeks_of.nano_before, weeks_of.nano_after)
+    for planted, told in zip(weeks_of.causes, found.causes, strict=False):
+        assert told.name == planted.name
+        assert (told.place["agent"], told.place["step"]) == (planted.agent, planted.step)
+    assert len(found.causes) >= len(weeks_of.causes)
+    assert found.causes[0].difference == pytest.approx(weeks_of.causes[0].nano_usd, rel=0.03)
+    assert "on flat traffic" in found.headline
 
 
 # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────

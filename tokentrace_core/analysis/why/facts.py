@@ -179,12 +179,12 @@ def _read(reader: Reader, period: Period, steps: str, parameters: dict[str, Any]
 
 
 def _by_run(scope: Scope, rows: Selection) -> Selection:
-    conditions, parameters = [rows.condition], dict(rows.parameters)
-    for name, sign in (("since", ">="), ("until", "<")):
-        value = getattr(scope, name)
-        if value is not None:
-            conditions.append(f"r.started_at {sign} :run_{name}")
-            parameters[f"run_{name}"] = value
+    # A bound in any case: SQLite then begins with the runs, and not with all calls of the file.
+    conditions, parameters = [rows.condition, "r.started_at >= :run_since"], dict(rows.parameters)
+    parameters["run_since"] = scope.since or 0
+    if scope.until is not None:
+        conditions.append("r.started_at < :run_until")
+        parameters["run_until"] = scope.until
     return Selection(rows.source, " and ".join(conditions), parameters)
 
 

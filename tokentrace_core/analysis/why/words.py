@@ -112,6 +112,8 @@ def price_moved(model: str, before: Rates, after: Rates) -> str:
 
 def number(value: float | Fraction) -> str:
     """`1,234`, `12.3`, `0.42`."""
+    if isinstance(value, int):
+        return f"{value:,}"
     amount = float(value)
     return (
         f"{amount:,.0f}" if abs(amount) >= 100 else f"{amount:.1f}" if abs(amount) >= 10 else f"{amount:.2f}"
