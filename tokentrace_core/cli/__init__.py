@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "why": "Why a period cost more than the one before: what changed, where, and what to do.",
     "metrics": "How runs go: success, steps, cost, latency, tools, context.",
     "what-if": "What recorded runs would have cost with other models, caching, caps.",
+    "report": "One page with pictures to send to a colleague.",
     "budget": "How shared limits stand, and which runs were stopped.",
     "tail": "Follow a file: one line per event, as it happens.",
     "logs": "Errors, latency, cost and loops from log files alone.",

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.analysis.what_if import (
+    USUAL,
     CachePrefix,
     Change,
     Model,
@@ -30,8 +31,6 @@ from tokentrace_core.cli.text import clean
 from tokentrace_core.pricing import show_usd
 
 _BAR = 20
-#: What is tried if nothing is named.
-_ALL: tuple[Change, ...] = (RetryCap(), TruncateResults(), CachePrefix(), NoPreamble())
 
 
 def _models(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> list[Model]:
@@ -91,7 +90,7 @@ def what_if_command(
         *([NoPreamble()] if no_preamble else []),
         *models,
     ]
-    found = what_if(settings.path, changes or _ALL, scope, prices=book_of(prices))
+    found = what_if(settings.path, changes or USUAL, scope, prices=book_of(prices))
     if settings.json:
         write_json(found.document())
     elif not found.calls:

@@ -10,6 +10,7 @@ recorded calls' own rates. How many tokens a message has is an estimate.
 """
 
 from tokentrace_core.analysis.what_if.changes import (
+    USUAL,
     CachePrefix,
     Change,
     Model,
@@ -20,6 +21,7 @@ from tokentrace_core.analysis.what_if.changes import (
 from tokentrace_core.analysis.what_if.result import Overlap, Saving, WhatIf, what_if
 
 __all__ = [
+    "USUAL",
     "CachePrefix",
     "Change",
     "Model",

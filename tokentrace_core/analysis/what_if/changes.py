@@ -75,3 +75,6 @@ class Model:
 
 
 Change = RetryCap | TruncateResults | NoPreamble | CachePrefix | Model
+
+#: What is tried if nothing is named.
+USUAL: tuple[Change, ...] = (RetryCap(), TruncateResults(), CachePrefix(), NoPreamble())
