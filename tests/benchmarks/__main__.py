@@ -12,7 +12,18 @@ from pathlib import Path
 
 from tests.benchmarks.peers.install import install
 from tests.benchmarks.sampling import Options
-from tests.benchmarks.sections import budget, calls, ending, handler, import_time, redaction, rss, size, store
+from tests.benchmarks.sections import (
+    analysis,
+    budget,
+    calls,
+    ending,
+    handler,
+    import_time,
+    redaction,
+    rss,
+    size,
+    store,
+)
 
 SECTIONS = {
     "handler": handler.report,
@@ -24,6 +35,7 @@ SECTIONS = {
     "store": store.report,
     "budget": budget.report,
     "redaction": redaction.report,
+    "analysis": analysis.report,
 }
 
 

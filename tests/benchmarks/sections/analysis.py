@@ -1,0 +1,42 @@
+"""How long a question to a file of a million calls takes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.benchmarks.big_month import START, write_big_month
+from tests.benchmarks.sampling import Options, sample
+from tests.benchmarks.tables import middle, table
+
+
+def _week(first_day: int) -> str:
+    begin = START + timedelta(days=first_day)
+    return f"{begin:%Y-%m-%d}..{begin + timedelta(days=7):%Y-%m-%d}"
+
+
+_SINCE = ("--since", f"{START:%Y-%m-%d}")
+QUESTIONS = {
+    "cost": ["cost"],
+    "cost --by agent,model": ["cost", "--by", "agent,model"],
+    "metrics": ["metrics"],
+    "metrics --by agent": ["metrics", "--by", "agent"],
+    "audit": ["audit", *_SINCE],
+    "why, week over week": ["why", "--from", _week(10), "--to", _week(17)],
+}
+
+
+def report(options: Options) -> str:
+    rounds = options.repeat(3)
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        file = Path(folder) / "big.db"
+        calls = write_big_month(file, 1_000 if options.quick else 1_000_000)
+        rows = []
+        for name, command in QUESTIONS.items():
+            samples = [sample("question", {"command": command, "file": str(file)}) for _ in range(rounds)]
+            figures = [middle(one[figure] for one in samples) for figure in ("wall", "cpu", "peak")]
+            rows.append([f"`{name}`", *figures[:2], (figures[2] or 0) / 1e6])
+        size = file.stat().st_size / 1e6
+    heads = ["a question", "s", "s of CPU", "peak RSS, MB"]
+    return f"{table(heads, rows)}\n\n{calls:,} calls in {size:,.0f} MB; {rounds} samples, medians."
