@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import workload
 from tests.benchmarks.attached import attach
 from tests.benchmarks.samples import Place
-
-_STATUS = Path("/proc/self/status")
+from tests.benchmarks.samples.memory import peak
 
 
 def measure(place: Place, steps: int, runs: int, loaded: list[str]) -> dict[str, Any]:
@@ -24,11 +21,3 @@ def measure(place: Place, steps: int, runs: int, loaded: list[str]) -> dict[str,
         work(attached.callbacks)
     attached.flush()
     return {"peak": peak(), "stored": attached.stored()}
-
-
-def peak() -> int:
-    """Bytes. Linux counts in `ru_maxrss` what the parent had when it forked, so it is asked elsewhere."""
-    if _STATUS.exists():
-        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

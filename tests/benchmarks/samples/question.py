@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from tests.benchmarks.samples import Place
-from tests.benchmarks.samples.peak import peak
+from tests.benchmarks.samples.memory import peak
 
 
 def measure(place: Place, command: list[str], file: str) -> dict[str, Any]:
