@@ -70,6 +70,24 @@ def test_s101_a_row_of_the_audit_log_can_be_neither_changed_nor_removed(
     assert rows(db, "select * from audit_log") == before
 
 
+def test_s101_a_user_can_be_told_who_read_their_messages_and_who_purged_them(
+    db: Path, answer: Ask, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one whose id is private, and recorded as its hash only."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with Tracer(db) as tracer:
+        for user in ("ada@example.com", "grace"):
+            with tracer.run("triage", user=user) as run, run.llm("m", messages="x") as call:
+                call.done("y")
+            assert tracer.flush(10)
+            command("show", str(run.id), "--messages")
+    mine = ("--user", "ada@example.com")
+    assert [entry["action"] for entry in answer("audit-log", *mine)["entries"]] == ["read messages"]
+    answer("purge", *mine, "--yes")
+    assert {entry["action"] for entry in answer("audit-log", *mine)["entries"]} == {"purge"}
+    assert len(answer("audit-log")["entries"]) > 2
+
+
 def test_the_audit_log_names_no_one_who_was_purged_but_knows_them_by_name(
     db: Path, one_run: str, command: Command, answer: Ask
 ) -> None:

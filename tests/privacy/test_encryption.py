@@ -260,6 +260,17 @@ def test_d4_a_file_gets_a_key_another_key_and_none(db: Path, command: Command) -
         connection.execute("delete from audit_log")
 
 
+def test_what_was_written_before_the_file_had_a_key_is_overwritten(db: Path, command: Command) -> None:
+    with Tracer(db) as tracer:
+        record(tracer)
+    old = db.with_name("the-old-bytes")
+    old.hardlink_to(db)
+    assert hits(old, SECRETS)
+    assert command("rekey", TOKENTRACE_NEW_KEY=KEY).returncode == 0
+    assert set(old.read_bytes()) == {0}
+    assert _opens(db, KEY) == 3
+
+
 def stat_mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 

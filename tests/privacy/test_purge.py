@@ -24,6 +24,7 @@ from tests.privacy.conftest import Command, Killed
 from tokentrace_core import Budget, ModelPrice, PriceBook, Redactor, Tracer
 from tokentrace_core.store import audit, repriced_file
 from tokentrace_core.store import purge as purging
+from tokentrace_core.store.purge_journal import Journal
 from tokentrace_core.store.repricing import Question
 
 Ask = Callable[..., Any]
@@ -325,7 +326,8 @@ def test_a_damaged_file_that_was_put_aside_still_has_the_user_and_that_is_said(
     assert shown.returncode == 1
     assert kept.name in shown.stdout
     kept.unlink()
-    assert command("purge", "--yes").returncode == 1, "nothing more was found"
+    ended = command("purge", "--yes")
+    assert (ended.returncode, "is ended" in ended.stdout) == (0, True)
     assert purging.begun(two_users) is None
 
 
@@ -341,6 +343,47 @@ def test_an_export_that_still_has_the_user_is_named(
     export.unlink()
     command("purge", "--yes")
     assert purging.begun(two_users) is None
+
+
+def test_a_backup_with_another_key_cannot_be_purged_and_that_is_said_until_it_is_gone(
+    two_users: Path, tmp_path: Path, command: Command
+) -> None:
+    backup = tmp_path / "locked.db"
+    assert command("backup", str(backup)).returncode == 0
+    assert command("--db", str(backup), "rekey", TOKENTRACE_NEW_KEY="another").returncode == 0
+    shown = command("purge", "--user", "ada.lovelace", "--yes")
+    assert shown.returncode == 1
+    assert "locked.db (could not be opened)" in shown.stdout
+    assert rows(two_users, "select user_id from runs") == [("grace.hopper",)]
+    assert purging.begun(two_users) == "ada.lovelace"
+    backup.unlink()
+    assert command("purge", "--yes").returncode == 0
+    assert purging.begun(two_users) is None
+
+
+def test_a_draft_of_a_backup_that_was_killed_is_named(
+    two_users: Path, tmp_path: Path, command: Command
+) -> None:
+    backup = tmp_path / "backup.db"
+    assert command("backup", str(backup)).returncode == 0
+    draft = backup.rename(backup.with_name("backup.db.4711.part"))
+    shown = command("purge", "--user", "ada.lovelace", "--yes")
+    assert (shown.returncode, draft.name in shown.stdout) == (1, True)
+    draft.unlink()
+    assert command("purge", "--yes").returncode == 0
+
+
+def test_a_purge_that_is_half_done_is_said_by_whoever_opens_the_file(
+    two_users: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    Journal(two_users).begin("ada.lovelace")
+    with Tracer(two_users) as tracer:
+        assert tracer.flush(10)
+    assert "a purge of" in caplog.text
+    assert "ada.lovelace" not in caplog.text
+    assert "purge --yes" in command("doctor").stdout
+    assert command("purge", "--yes").returncode == 0
+    assert "purge --yes" not in command("doctor").stdout
 
 
 def test_the_files_beside_the_trace_are_for_its_owner_only(two_users: Path, command: Command) -> None:

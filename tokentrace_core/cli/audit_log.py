@@ -14,6 +14,7 @@ from tokentrace_core.cli.output import console, write_json
 from tokentrace_core.cli.table import Column, print_table
 from tokentrace_core.cli.text import clean
 from tokentrace_core.errors import StoreError
+from tokentrace_core.redact import Redactor
 from tokentrace_core.store.reader import Reader, Row
 from tokentrace_core.store.subjects import Subjects, read_key
 
@@ -29,7 +30,7 @@ _KINDS = {"user": "user_id", "run": "id"}
 
 @main.command("audit-log")
 @click.option(
-    "--user", metavar="ID", help="Only what was done with this user's data; also if they were purged."
+    "--user", metavar="ID", help="Only what was done with this user and their runs; also if they were purged."
 )
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @since_option
@@ -47,21 +48,34 @@ def audit_log(settings: Settings, user: str | None, limit: int, since: int | Non
                 f"{reader.path} is of a version without an audit log; the next to write to it makes one."
             )
         subjects = Subjects(read_key(reader.query))
-        mine = f"user {subjects.hash('user', user)}" if user is not None else None
+        mine = None if user is None else _of_user(reader, subjects, user)
         rows = list(
             reader.query(
-                "select * from audit_log where at >= :since and (:mine is null or subject = :mine)"
+                "select * from audit_log where at >= :since"
+                " and (:mine is null or subject in (select value from json_each(:mine)))"
                 " order by id desc limit :limit",
-                {"since": since or 0, "mine": mine, "limit": limit},
+                {
+                    "since": since or 0,
+                    "mine": None if mine is None else json.dumps(list(mine)),
+                    "limit": limit,
+                },
             )
         )
-        names = _names(reader, subjects) if rows else {}
-    if mine is not None and user is not None:
-        names[mine] = user
+        names = {**(_names(reader, subjects) if rows else {}), **(mine or {})}
     if settings.json:
         write_json({"entries": [_document(row, names) for row in rows]})
         return
     print_table(console(), _COLUMNS, [_cells(row, names) for row in rows])
+
+
+def _of_user(reader: Reader, subjects: Subjects, user: str) -> dict[str, str]:
+    """By the hash, what is this user's: their name, as it is and as it is recorded if it is private, and their runs."""
+    hashed = Redactor().pseudonym(user)
+    runs = reader.query("select id from runs where user_id in (?, ?)", [user, hashed])
+    return {
+        **{f"user {subjects.hash('user', name)}": user for name in (user, hashed)},
+        **{f"run {subjects.hash('run', row['id'])}": row["id"] for row in runs},
+    }
 
 
 def _names(reader: Reader, subjects: Subjects) -> dict[str, str]:
@@ -89,8 +103,15 @@ def _document(row: Row, names: dict[str, str]) -> dict[str, Any]:
 def _cells(row: Row, names: dict[str, str]) -> list[Text]:
     entry = _document(row, names)
     of = f"{entry['subject_kind']} {entry['subject'] or '(deleted)'}" if entry["subject_kind"] else ""
-    said = ", ".join(f"{name} {json.dumps(value)}" for name, value in entry["figures"].items())
+    said = ", ".join(_said(name, value) for name, value in entry["figures"].items())
     return [
         Text(clean(cell))
         for cell in (figures.moment(row["at"]), row["actor"] or "?", row["action"], of, said)
     ]
+
+
+def _said(name: str, value: Any) -> str:
+    """A figure by its name; of several figures each by its own."""
+    if isinstance(value, dict):
+        return ", ".join(_said(part, number) for part, number in value.items()) or f"{name} none"
+    return f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"

@@ -87,6 +87,7 @@ def check_file(path: Path) -> Iterator[Check]:
         yield _size(reader.path)
         yield _mode(reader.path)
         yield from _moved_aside(reader.path)
+        yield from _drafts(reader.path)
         try:
             yield from _sound(reader)
             yield from _contents(reader)
@@ -119,6 +120,18 @@ def _moved_aside(path: Path) -> Iterator[Check]:
     if kept:
         advice = "an older trace was damaged and moved there. What can be saved: sqlite3 FILE .recover"
         yield Check("moved aside", ", ".join(kept), "warn", advice)
+
+
+def _drafts(path: Path) -> Iterator[Check]:
+    """Copies of the file that were to become something, and hold all that it held."""
+    left = sorted(
+        found.name
+        for end in ("*.part", "rekey")
+        for found in path.resolve().parent.glob(f"{glob.escape(path.name)}.{end}")
+    )
+    if left:
+        advice = "a backup, restore or rekey was cut off, unless one is at work: delete it"
+        yield Check("left over", ", ".join(left), "warn", advice)
 
 
 def _sound(reader: Reader) -> Iterator[Check]:

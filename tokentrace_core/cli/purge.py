@@ -16,7 +16,7 @@ from tokentrace_core.cli.text import clean
 from tokentrace_core.errors import StoreError
 from tokentrace_core.redact import Redactor
 from tokentrace_core.store import purge as store
-from tokentrace_core.store.purge import Purged
+from tokentrace_core.store.purge_proof import Purged
 
 
 @main.command()
@@ -36,8 +36,11 @@ def purge(context: click.Context, settings: Settings, user: str | None, yes: boo
     the backups that it knows of; then the freed bytes are overwritten, and the raw files searched for the user's
     name and the ids of their runs. What others wrote of the user stays, and is counted. Without --yes nothing is changed.
 
+    Others may write meanwhile, but not while the file is packed anew, which takes some 20 seconds per GB: what is
+    recorded then waits in memory, and calls under a shared limit are refused. It needs as much room again as the file.
+
     Exit code 1: there was nothing of this user, or bytes are left (it says where). A purge that was cut off is ended
-    by the next one.
+    by the next one: purge --yes.
     """
     begun = store.begun(settings.path)
     whose = user or begun
@@ -54,7 +57,7 @@ def purge(context: click.Context, settings: Settings, user: str | None, yes: boo
         write_json(_document(done))
     else:
         _print(done)
-    context.exit(0 if done.found and not done.left else 1)
+    context.exit(0 if (done.found or done.resumed) and not done.left else 1)
 
 
 def _hashed(path: Path, user: str) -> str | None:
@@ -87,6 +90,8 @@ def _document(done: Purged) -> dict[str, Any]:
         "raw_hits": done.hits,
         "rows_of_others_that_mention_it": done.mentions,
         "files_with_bytes_left": done.left,
+        "files_that_could_not_be_opened": done.closed,
+        "resumed": done.resumed,
         "encrypted": done.encrypted,
         "seconds": round(done.seconds, 3),
     }
@@ -95,16 +100,21 @@ def _document(done: Purged) -> dict[str, Any]:
 def _print(done: Purged) -> None:
     if done.found:
         _say(f"deleted of user {clean(done.user)}: {_listed(done.deleted)}, in {done.seconds:.1f} s.")
+    elif done.resumed:
+        _say(f"the purge of user {clean(done.user)} that was begun is ended.")
     else:
         _say(f"there was nothing of user {clean(done.user)}; nothing was deleted.")
     searched = (
         f"{figures.count(len(done.hits), 'raw file')} searched for the name and the ids of runs and sessions"
     )
     if done.left:
-        _say(f"{searched}. Bytes of theirs are left in:")
+        _say(f"{searched}. Bytes of theirs are left, or may be, in:")
         for path in done.left:
-            _say(f"  {clean(path)}")
-        _say("Such a file is a copy or a damaged one that cannot be mended: delete it, and run this again.")
+            _say(f"  {clean(path)}{' (could not be opened)' if path in done.closed else ''}")
+        _say(
+            "Such a file is a copy, a damaged one, or a backup with another key: delete it (or give it the key of this "
+            "file, with tokentrace rekey), and run this again."
+        )
     elif done.encrypted:
         _say(
             "The file is encrypted, so its raw bytes show nothing: the rows and the overwriting are the proof."

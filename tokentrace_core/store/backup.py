@@ -20,8 +20,8 @@ from tokentrace_core.store.connection import connect
 from tokentrace_core.store.pieces import Tell
 from tokentrace_core.store.purge import reapply
 from tokentrace_core.store.reader import Reader
-from tokentrace_core.store.trace_file import transaction
-from tokentrace_core.store.upkeep import beside, opened
+from tokentrace_core.store.trace_file import beside, transaction
+from tokentrace_core.store.upkeep import opened
 
 
 def back_up(path: Path, to: Path) -> int:
@@ -31,6 +31,11 @@ def back_up(path: Path, to: Path) -> int:
         draft = beside(to, f".{os.getpid()}.part")
         _begin(draft, to)
         try:
+            with transaction(connection):  # at first: also what a killed process leaves of it is to be found
+                connection.execute(
+                    "insert or replace into copies values (?, 'backup', ?)",
+                    [str(to), time.time_ns() // 1_000],
+                )
             connection.execute("vacuum into ?", [str(draft)])
             _check(draft)
             draft.rename(to)
@@ -40,9 +45,6 @@ def back_up(path: Path, to: Path) -> int:
             for end in ("", "-wal", "-shm", "-journal"):
                 beside(draft, end).unlink(missing_ok=True)
         with transaction(connection):
-            connection.execute(
-                "insert or replace into copies values (?, 'backup', ?)", [str(to), time.time_ns() // 1_000]
-            )
             audit.note(connection, "backup", bytes=to.stat().st_size)
     return to.stat().st_size
 

@@ -11,11 +11,9 @@ messages may speak of the user; which rows do is said.
 
 from __future__ import annotations
 
-import glob
 import sqlite3
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokentrace_core.errors import StoreError
@@ -24,49 +22,13 @@ from tokentrace_core.store import audit
 from tokentrace_core.store.connection import key_of
 from tokentrace_core.store.pieces import Progress, Tell, do_all
 from tokentrace_core.store.purge_journal import Done, Journal
-from tokentrace_core.store.raw_scan import Hits, scan
+from tokentrace_core.store.purge_proof import Purged, copies_of, prove
 from tokentrace_core.store.subjects import Subjects
 from tokentrace_core.store.trace_file import transaction
-from tokentrace_core.store.upkeep import beside, opened
+from tokentrace_core.store.upkeep import opened
 from tokentrace_core.store.user_rows import UserRows
 
 _CHECKPOINT_S = 60.0
-#: A shorter name stands in many words.
-_TELLING = 8
-
-
-@dataclass
-class Purged:
-    """What a purge did, and what shows it."""
-
-    user: str
-    deleted: Counter[str] = field(default_factory=Counter)
-    """Rows by table, in the file and in its backups."""
-    hits: Hits = field(default_factory=dict)
-    """By raw file that was searched: how often the user's name, and ids of their runs and sessions, stand in it."""
-    mentions: dict[str, dict[str, int]] = field(default_factory=dict)
-    """What accounts for that: by file, and by table and column, the rows that speak of them, by others or since."""
-    encrypted: bool = False
-    """The raw bytes show nothing either way."""
-    seconds: float = 0.0
-
-    @property
-    def found(self) -> bool:
-        """Whether there was anything of this user."""
-        return bool(self.deleted.total())
-
-    def add(self, other: Purged) -> None:
-        """What was purged of the same person under another name."""
-        self.deleted += other.deleted
-        for path, kinds in other.hits.items():
-            self.hits[path] = dict(Counter(self.hits.get(path, {})) + Counter(kinds))
-            self.mentions[path] = {**self.mentions.get(path, {}), **other.mentions.get(path, {})}
-        self.seconds += other.seconds
-
-    @property
-    def left(self) -> list[str]:
-        """Files in which there are bytes of the user that no row of others accounts for."""
-        return [path for path, kinds in self.hits.items() if kinds and not self.mentions.get(path)]
 
 
 def count(path: Path, user: str) -> dict[str, int]:
@@ -89,7 +51,7 @@ def purge(path: Path, user: str, tell: Tell = lambda _: None) -> Purged:
     user = str(snapshot(user))
     if unfinished is None and not _is_known(path, user):
         nothing = Purged(user, encrypted=key_of(path) is not None)
-        _prove(path, user, nothing, tell)
+        prove(path, user, nothing, tell)
         if not nothing.left:
             with opened(path) as connection, transaction(connection):
                 audit.note(connection, "purge", of=("user", user), rows={})
@@ -125,19 +87,23 @@ def _purge(path: Path, user: str, tell: Tell) -> Purged:
     began = time.monotonic()
     result = Purged(user, encrypted=key_of(path) is not None)
     journal = Journal(path)
-    if journal.begun() is None:
+    result.resumed = journal.begun() is not None
+    if not result.resumed:
         journal.begin(user)
     with opened(path) as connection:
-        copies = _copies(connection)
+        copies = copies_of(connection)
         _delete_rows(connection, user, journal, result, tell)
         done = Done(Subjects.of(connection).hash("user", user), time.time_ns() // 1_000)
         _wipe(connection, path, tell)
     journal.note(done)
     for copy in copies["backup"]:
-        with opened(copy) as connection:
-            _delete_rows(connection, user, journal, result, tell)
-            _wipe(connection, copy, tell)
-    _prove(path, user, result, tell)
+        try:
+            with opened(copy) as connection:
+                _delete_rows(connection, user, journal, result, tell)
+                _wipe(connection, copy, tell)
+        except StoreError as error:  # it has another key, or is damaged: the others go on
+            result.closed[str(copy)] = str(error)
+    prove(path, user, result, tell)
     result.seconds = time.monotonic() - began
     with opened(path) as connection, transaction(connection):
         left = len(result.left)
@@ -152,17 +118,17 @@ def _purge(path: Path, user: str, tell: Tell) -> Purged:
 def _is_known(path: Path, user: str) -> bool:
     """Whether there are rows of the user, in the file or in a backup."""
     with opened(path) as connection:
-        backups = _copies(connection)["backup"]
+        backups = copies_of(connection)["backup"]
         return any(UserRows(connection, user).count().values()) or any(
-            any(count(backup, user).values()) for backup in backups
+            _may_have(backup, user) for backup in backups
         )
 
 
-def _copies(connection: sqlite3.Connection) -> dict[str, list[Path]]:
-    """The backups and exports that were made of the file, as far as they are still where they were put."""
-    rows = connection.execute("select kind, path from copies").fetchall()
-    there = [(kind, Path(path)) for kind, path in rows if Path(path).exists()]
-    return {kind: [path for of, path in there if of == kind] for kind in ("backup", "export")}
+def _may_have(backup: Path, user: str) -> bool:
+    try:
+        return any(count(backup, user).values())
+    except StoreError:  # nobody can tell
+        return True
 
 
 def _delete_rows(
@@ -194,35 +160,3 @@ def _wipe(connection: sqlite3.Connection, path: Path, tell: Tell) -> None:
             )
         time.sleep(0.2)
     tell(Progress("packing the file", 1, 1))
-
-
-def _prove(path: Path, user: str, result: Purged, tell: Tell) -> None:
-    """Look for the name and the ids in all raw files; if they are there, for rows of others that speak of them."""
-    with opened(path) as connection:
-        copies = _copies(connection)
-    unfinished = Journal(path).begun()
-    ids = [*unfinished.runs, *unfinished.sessions] if unfinished else []
-    needles = {"name": [user], "ids": [name for name in ids if len(name) >= _TELLING and user not in name]}
-    ours = [path, *copies["backup"]]
-    result.hits = scan(
-        [*(each for file in ours for each in _with_its_logs(file)), *copies["export"], *_damaged(path)],
-        needles,
-        lambda done, of: tell(Progress("searching the raw bytes", done, of)),
-    )
-    for file in ours:
-        found = {kind for each in _with_its_logs(file) for kind in result.hits.get(str(each), ())}
-        if not found:
-            continue
-        with opened(file) as connection:
-            sought = [name for kind in found for name in needles[kind]]
-            mentions = UserRows(connection, user).mentions(sought)
-        result.mentions |= {str(each): mentions for each in _with_its_logs(file)}
-
-
-def _with_its_logs(path: Path) -> list[Path]:
-    return [path, *(beside(path, end) for end in ("-wal", "-journal"))]
-
-
-def _damaged(path: Path) -> list[Path]:
-    """Files that were moved aside for their damage: nobody can delete in them."""
-    return sorted(path.parent.glob(f"{glob.escape(path.name)}.corrupt-*"))

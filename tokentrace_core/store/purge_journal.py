@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokentrace_core.store.upkeep import beside
+from tokentrace_core.store.trace_file import beside
 
 
 class Begun(NamedTuple):

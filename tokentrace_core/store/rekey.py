@@ -3,6 +3,9 @@
 The file is copied with the new key, the copy is checked, and takes the place of the file by one rename: whatever happens
 in between, one of the two keys opens the whole file. Nobody else may have it open: SQLite's log lies beside a file by
 name, and would be read by the wrong one. So the log is put away first, which only works for who is alone.
+
+The old file is overwritten before it goes. Where a file system writes elsewhere than it is told (SSDs, snapshots), and
+where the process is killed right then, its bytes may still be on the disk: encrypt a file from its beginning.
 """
 
 from __future__ import annotations
@@ -12,15 +15,16 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 from tokentrace_core.errors import StoreError
 from tokentrace_core.store import audit
 from tokentrace_core.store.connection import connect, copy_with_key, for_new_key, use_key
 from tokentrace_core.store.reader import Reader
-from tokentrace_core.store.trace_file import is_locked, transaction
-from tokentrace_core.store.upkeep import beside
+from tokentrace_core.store.trace_file import beside, is_locked, transaction
 
 _PATIENCE_S = 5.0
+_CHUNK = 1 << 20
 
 
 def rekey(path: Path, new_key: str | None) -> None:
@@ -44,8 +48,10 @@ def rekey(path: Path, new_key: str | None) -> None:
                 with transaction(copy):
                     audit.note(copy, "key changed" if new_key else "key removed")
             _sync(draft)
-            draft.replace(path)  # still alone: a process that opens it now finds the new one
-            _sync(path.parent)
+            with path.open("r+b") as old:
+                draft.replace(path)  # still alone: a process that opens it now finds the new one
+                _sync(path.parent)
+                _overwrite(old)
     except sqlite3.Error as error:
         raise StoreError(f"{path} is as it was: {error}") from error
     finally:
@@ -72,6 +78,15 @@ def _be_alone(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("pragma locking_mode = exclusive")
     connection.execute("begin exclusive")
     connection.execute("commit")  # in this mode the lock is kept
+
+
+def _overwrite(file: BinaryIO) -> None:
+    """What was written under the old key, or without one, is not to be found on the disk by who has no file of it."""
+    size = os.fstat(file.fileno()).st_size
+    for _ in range(0, size, _CHUNK):
+        file.write(b"\0" * min(_CHUNK, size - file.tell()))
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync(path: Path) -> None:

@@ -22,6 +22,7 @@ try:
 except ImportError:  # Windows, where a file that is open cannot be renamed anyway
     fcntl = None  # type: ignore[assignment]
 
+from tokentrace_core.shield import warn_once
 from tokentrace_core.store import connection as connections
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class TraceFile:
             if not (isinstance(error, Exception) and is_damage(error)):
                 self.close()
             raise
-        self._identities = {end: _identity(_beside(path, end)) for end in ("-wal", "-shm")}
+        self._identities = {end: _identity(beside(path, end)) for end in ("-wal", "-shm")}
         if _identity(path) != self._opened:  # replaced at this very moment: these are not surely ours
             self._identities.clear()
         self._identities[""] = self._opened
@@ -130,9 +131,7 @@ class TraceFile:
         path = self._path.expanduser()
         if connections.looks_encrypted(path):
             self.close()
-            log.error(
-                "tokentrace: %s is encrypted, it seems; set %s to its key", path, connections.KEY_VARIABLE
-            )
+            warn_once(f"{path} is encrypted, it seems; set {connections.KEY_VARIABLE} to its key")
             return False
         kept = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
         try:
@@ -143,8 +142,8 @@ class TraceFile:
                 if kept.exists():  # moved a moment ago, and damaged again: this will not end well
                     return False
                 for end in ("-shm", "-wal", ""):
-                    if _beside(path, end).exists():
-                        _beside(path, end).rename(_beside(kept, end))
+                    if beside(path, end).exists():
+                        beside(path, end).rename(beside(kept, end))
                 # Only now: SQLite tidies up after a file that it closes, but not after one that is not in its place.
                 self.close()
         except OSError:
@@ -174,15 +173,16 @@ class TraceFile:
         ours = {
             end
             for end in ("-wal", "-shm")
-            if self._identities.get(end) and _identity(_beside(path, end)) == self._identities[end]
+            if self._identities.get(end) and _identity(beside(path, end)) == self._identities[end]
         }
         if "-wal" in ours or not path.exists():
             for end in ours:
                 with suppress(OSError):
-                    _beside(path, end).unlink(missing_ok=True)
+                    beside(path, end).unlink(missing_ok=True)
 
 
-def _beside(path: Path, end: str) -> Path:
+def beside(path: Path, end: str) -> Path:
+    """The file with this ending next to a trace file."""
     return path.with_name(path.name + end)
 
 

@@ -49,8 +49,3 @@ def _open(file: TraceFile) -> sqlite3.Connection:
                 raise StoreError(f"the file cannot be written: {error}") from error
         except ValueError as error:
             raise StoreError(str(error)) from error
-
-
-def beside(path: Path, end: str) -> Path:
-    """The file with this ending next to a trace file."""
-    return path.with_name(path.name + end)

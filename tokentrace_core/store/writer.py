@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tokentrace_core.joined_runs import SoFar
+from tokentrace_core.shield import warn_once
 from tokentrace_core.spans import Run, RunPart
 from tokentrace_core.store import process_end
 from tokentrace_core.store.batch import Batch
@@ -31,7 +32,7 @@ from tokentrace_core.store.losses import Losses, whole
 from tokentrace_core.store.parts import run_so_far
 from tokentrace_core.store.retention import Retention
 from tokentrace_core.store.rows import waiting_run
-from tokentrace_core.store.trace_file import Durability, TraceFile, is_damage, is_locked, transaction
+from tokentrace_core.store.trace_file import Durability, TraceFile, beside, is_damage, is_locked, transaction
 from tokentrace_core.store.waiting_line import Flush, WaitingLine
 
 log = logging.getLogger("tokentrace")
@@ -205,6 +206,8 @@ class Writer:
         self._losses.forget()
         self._deletions.forget()
         self._lease.take(connection)
+        if beside(self.path, ".purging").exists():
+            warn_once(f"a purge of {self.path} was begun and not ended: run tokentrace purge --yes")
 
     def _keep_house(self) -> None:
         """One piece of retention, if it is time and nobody waits for an end."""
