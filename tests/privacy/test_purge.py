@@ -275,6 +275,25 @@ def test_events_of_a_purged_run_that_come_late_are_refused_and_new_runs_of_the_u
     assert hits(db, ["canary"]) == {}
 
 
+def test_a_run_that_another_process_began_goes_with_its_part_here_and_does_not_come_back(
+    db: Path, prices: PriceBook, answer: Ask
+) -> None:
+    asked = {"traceparent": f"00-{'c0ffee' * 5}00-{'ab' * 8}-01"}
+    with Tracer(db, prices=prices) as tracer:
+        with tracer.continue_from(asked, user="ada.lovelace") as part:
+            with part.llm("small", messages="canary-first") as call:
+                call.done("canary-answer")
+            assert tracer.flush(10)
+            assert answer("purge", "--user", "ada.lovelace", "--yes")["rows"]["run_parts"] == 1
+            with part.llm("small", messages="canary-late") as call:
+                call.done("canary-late-answer")
+        assert tracer.flush(10)
+        assert tracer.losses.keys() == {"of a user who was purged"}
+    for table in ("runs", "run_parts", "llm_calls", "sessions"):
+        assert rows(db, f"select count(*) from {table}") == [(0,)], table
+    assert hits(db, ["canary", "ada.lovelace"]) == {}
+
+
 def test_a_message_that_a_live_process_believes_to_be_stored_is_stored_again(
     db: Path, prices: PriceBook, answer: Ask
 ) -> None:
