@@ -34,6 +34,7 @@ from tokentrace_core.redact import Redactor
 from tokentrace_core.reserving import ReservedAmount, nano_of
 from tokentrace_core.shield import shielded
 from tokentrace_core.store.connection import Key, use_key
+from tokentrace_core.store.jsonl_writer import check_fits, is_for_lines
 from tokentrace_core.store.month_watch import MonthWatch
 from tokentrace_core.store.process_end import at_process_end
 from tokentrace_core.store.retention import Retention
@@ -55,7 +56,7 @@ def default_path() -> Path:
 
 
 class Tracer(Propagation):
-    """Records runs into one SQLite file and stops them at their budget.
+    """Records runs into one SQLite file (or lines into a `.jsonl`) and stops them at their budget.
 
     `path`: the file; by default `TOKENTRACE_DB` or ./traces.db. `budget`: limits for each run. `project`,
     `environment`: written on every run. `result_chars`: how much of a tool's result is kept. `durability`: "normal"
@@ -92,6 +93,8 @@ class Tracer(Propagation):
         )
         # The price tables take a quarter of a second to load: here, and not in the agent's first call.
         shielded(self.recorder.prices.warm)()
+        others = {"retention": retention, "key": key, "durability": durability == "full" or None}
+        check_fits(self.path, budget, *(name for name, given in others.items() if given is not None))
         if key is not None:
             use_key(self.path, key)
         self._writer = open_writer(self.path, durability)
@@ -99,7 +102,8 @@ class Tracer(Propagation):
             self._writer.keep(retention)
         self.recorder.use_recall(self._writer.recall)
         self.recorder.use_look_up(self._writer.look_up)
-        self.recorder.use_ledger(self._writer.ledger)
+        if not is_for_lines(self.path):
+            self.recorder.use_ledger(self._writer.ledger)
         self._closed = False
         self._receivers = [
             (signal, _sink(self._writer.put, keyword)) for signal, keyword in signals.CARRIES.items()

@@ -239,7 +239,9 @@ def test_two_loggers_agent_at_info_and_the_model_at_debug_for_one_run(
         assert run.id is not None
         only.runs.add(run.id)
         ask_a_model(run)
-    debug = [line for line in map(json.loads, stream.getvalue().splitlines()) if line["level"] == "DEBUG"]
+    found = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["message"] for line in found].count("run.end") == 2
+    debug = [line for line in found if line["level"] == "DEBUG"]
     assert [(line["message"], line["trace_id"]) for line in debug] == [
         ("llm.prompt", run.id),
         ("llm.reply", run.id),

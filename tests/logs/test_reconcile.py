@@ -20,6 +20,7 @@ import pytest
 from tests.travel.programs import ask_a_model
 from tokentrace_core import Budget, BudgetExceeded, Tracer, Usage
 from tokentrace_core.analysis.spending import spending
+from tokentrace_core.cli.figures import iso
 from tokentrace_core.logs import RunLog, attach
 from tokentrace_core.logs.reading import LogFiles
 from tokentrace_core.logs.report import report
@@ -69,7 +70,7 @@ def test_of_a_thousand_runs_at_once_log_and_database_have_the_same_ids_and_the_s
 
 
 def test_cost_per_user_and_day_errors_and_latency_are_those_of_the_database(
-    tracer: Tracer, log: RunLog, path: Path, stored: Callable[[], Reader]
+    tracer: Tracer, log: RunLog, path: Path, stored: Callable[[], Reader], lines: Lines
 ) -> None:
     async def all_at_once() -> None:
         await asyncio.gather(*(agent(tracer, number) for number in range(100)))
@@ -84,6 +85,9 @@ def test_cost_per_user_and_day_errors_and_latency_are_those_of_the_database(
     assert {name: (calls.calls, calls.errors) for name, calls in found.models.items()} == {
         row["model"]: (row["calls"], row["errors"]) for row in models
     }
+    ended = [line["timestamp"] for line in lines("llm.complete", "llm.error")]
+    told = reader.query("select ended_at from llm_calls order by ended_at")
+    assert sorted(ended) == [iso(row["ended_at"]) for row in told], "a line has the time of what it tells"
     latencies = sorted(
         row["ms"] for row in reader.query("select (ended_at - started_at) / 1000.0 as ms from tool_calls")
     )

@@ -43,6 +43,8 @@ COMMANDS: dict[str, str] = {
     "reprice": "What recorded calls would cost at other prices; with --apply, for good.",
     "retention": "What is older than it may be, and away with it.",
     "purge": "Delete everything of one user, and prove that it is gone.",
+    "export": "The trace as JSON lines, CSV or Parquet.",
+    "import": "JSON lines into a trace file; parts of one run are put together.",
     "backup": "A copy of the file while it is written, checked.",
     "restore": "Put a backup back, without what was purged since.",
     "rekey": "Encrypt the file, give it another key, or none.",

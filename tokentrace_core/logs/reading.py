@@ -43,16 +43,12 @@ class LogFiles:
 
     def _records(self, path: Path) -> Iterator[Record]:
         try:
-            with ExitStack() as opened:
-                file = opened.enter_context(_opened(path))
-                while line := file.readline(_LONGEST):
-                    record = self._record(line)
-                    if record is not None:
-                        yield record
-        except (EOFError, zlib.error, gzip.BadGzipFile):
+            for line in lines_of(path):
+                record = self._record(line)
+                if record is not None:
+                    yield record
+        except EOFError:
             self.broken += 1  # cut off; what came before it counts
-        except OSError as error:
-            raise LogError(f"{path} cannot be read: {error.strerror or error}") from error
 
     def _record(self, line: bytes) -> Record | None:
         if not line.strip():
@@ -69,6 +65,19 @@ class LogFiles:
             self.foreign += 1
             return None
         return record
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a file, gzipped or not. Raises EOFError at the end of one that was cut off, and LogError."""
+    try:
+        with ExitStack() as opened:
+            file = opened.enter_context(_opened(path))
+            while line := file.readline(_LONGEST):
+                yield line
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise EOFError from error
+    except OSError as error:
+        raise LogError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def began_at(record: Record) -> datetime | None:

@@ -44,6 +44,10 @@ def opened(path: Path) -> Database:
             raise StoreError(f"{path} cannot be read: {error}") from error
         return _open_unchanging(path, error)
     except sqlite3.Error as error:
+        if path.suffix == ".jsonl":
+            raise StoreError(
+                f"{path} is no database. Make one of it: tokentrace import {path} --db traces.db"
+            ) from error
         if connection.looks_encrypted(path):
             raise StoreError(
                 f"{path} is encrypted, it seems: set {connection.KEY_VARIABLE} to its key."

@@ -121,6 +121,9 @@ STATEMENTS: dict[type, Statement] = {
 }
 
 #: One whose body had gone for its age comes back when it is sent again.
+#: What `message_row` and `prompt_row` give.
+MESSAGE_COLUMNS = ("id", "role", "body", "bytes")
+PROMPT_COLUMNS = ("id", "parent_id", "message_id", "depth")
 INSERT_MESSAGE = (
     "insert into messages (id, role, body, bytes) values (?, ?, ?, ?)"
     " on conflict do update set body = excluded.body, expired = null where expired is not null"

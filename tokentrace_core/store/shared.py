@@ -12,6 +12,7 @@ import time
 import weakref
 from pathlib import Path
 
+from tokentrace_core.store.jsonl_writer import JsonlWriter, is_for_lines
 from tokentrace_core.store.process_end import at_process_end, mind_multiprocessing
 from tokentrace_core.store.trace_file import Durability
 from tokentrace_core.store.writer import Writer
@@ -29,7 +30,8 @@ def open_writer(path: str | os.PathLike[str], durability: Durability = "normal")
     resolved = _resolved(Path(path))
     with _registry:
         writer, users = _by_path.get(resolved, (None, 0))
-        writer = writer or Writer(resolved, durability)
+        kind = JsonlWriter if is_for_lines(resolved) else Writer
+        writer = writer or kind(resolved, durability)
         _writers.add(writer)
         _by_path[resolved] = (writer, users + 1)
     writer.start()
