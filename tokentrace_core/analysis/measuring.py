@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
+from operator import add
 
 from tokentrace_core.analysis.distribution import distribution
 from tokentrace_core.analysis.metric_figures import LATE, LOOP, Metrics, StepMetrics, ToolMetrics
@@ -85,23 +86,25 @@ class Measuring:
             self._reached += more
         if count:
             self._reached[count - 1] += 1  # summed up from the back at the end
-        for totals, figures in ((self._nano, steps.nano), (self._prompts, steps.input_tokens)):
-            for place, figure in enumerate(figures):
-                totals[place] += figure
+        self._nano[:count] = map(add, self._nano, steps.nano)
+        self._prompts[:count] = map(add, self._prompts, steps.input_tokens)
 
     def _add_tools(self, synopsis: Synopsis) -> None:
-        looped: dict[str, bool] = {}
+        called: set[str] = set()
+        looped: set[str] = set()
         for sums in synopsis.tools:
             tool = self._tools[sums.name]
             tool.calls += sums.calls
             tool.failures += sums.failures
             tool.retries += sums.retries
             tool.durations += sums.durations
-            looped[sums.name] = looped.get(sums.name, False) or sums.most >= LOOP
-        for name, has_looped in looped.items():
-            self._tools[name].runs += 1
-            self._tools[name].loops += has_looped
-        self._loops += True in looped.values()
+            if sums.name not in called:
+                called.add(sums.name)
+                tool.runs += 1
+            if sums.most >= LOOP and sums.name not in looped:
+                looped.add(sums.name)
+                tool.loops += 1
+        self._loops += bool(looped)
 
     # ── what comes of it ─────────────────────────────────────────────────────────────────────────────
 

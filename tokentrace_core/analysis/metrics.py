@@ -102,6 +102,8 @@ class _Question:
                     yield label, part
 
     def _key(self, of_run: Facts, label: str | None) -> Key:
+        if not self._names:
+            return ()
         values: dict[str | None, Any] = dict(zip(self._of_run, of_run, strict=True))
         values[self.several] = label
         return tuple(values[name] for name in self._names)

@@ -57,8 +57,7 @@ def top_users(reader: Reader, scope: Scope | None = None) -> TopUsers:
     dearest = named[: -(-len(named) // DECILE)]
     top = Spent()
     for row in dearest:
-        top.add(row)
-        top.runs += row.runs
+        top.join(row)
     users = [
         User(row, len(of_user), day, of_user[day])
         for row in dearest
@@ -209,8 +208,7 @@ def spent_on_failures(reader: Reader, scope: Scope | None = None) -> Wasted:
             "cancelled": cancelled,
         }
         if (sums := into.get(row.key[0])) is not None:
-            sums.add(row)
-            sums.runs += row.runs
+            sums.join(row)
         if row.key[0] in FAILED:
             reasons.append(row)
     return Wasted(failed, cancelled, unfinished, reasons, found.total)

@@ -50,8 +50,7 @@ def spending(reader: Reader, by: Sequence[str] = (), scope: Scope | None = None)
     for gone in expired(reader, names, scope):
         whole = found.setdefault(gone.key, Spent(gone.key))
         for sums in (whole, total):
-            sums.add(gone)
-            sums.runs += gone.runs
+            sums.join(gone)
     rows = sorted(found.values(), key=lambda spent: (-spent.cost_nano_usd, *map(str, spent.key)))
     return Spending(names, rows, total)
 
@@ -85,8 +84,10 @@ class _Summing:
                 for sums in groups if TOOL in self._scope.where else takes(synopsis, synopsis.calls):
                     self._total.add(sums)
         if not self._counts_twice:
+            runs = self._total.runs
             for spent in self._found.values():
-                self._total.add(spent)
+                self._total.join(spent)
+            self._total.runs = runs
         for spent in self._found.values():
             spent.key = tuple(spent.key[place] for place in self._order)
         return {spent.key: spent for spent in self._found.values()}, self._total
@@ -105,8 +106,10 @@ class _Summing:
     def _add(self, of_run: Facts, synopsis: Costs, groups: Sequence[CallSums]) -> None:
         found, values = self._found, self._values
         counted: set[Key] = set()
-        for sums in groups:
-            key = (*of_run, *[value(synopsis, sums) for value in values])
+        for sums in groups:  # of all that is done here, this is done most often
+            key = of_run
+            for value in values:
+                key += (value(synopsis, sums),)
             spent = found.get(key)
             if spent is None:
                 spent = found[key] = Spent(key)

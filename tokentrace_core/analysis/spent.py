@@ -30,22 +30,24 @@ class Spent(Struct):
     unpriced_tokens: int = 0
     estimated_calls: int = 0
 
-    def add(self, sums: CallSums | Spent) -> None:
-        """All but runs, which can be the same ones."""
+    def add(self, sums: CallSums) -> None:
+        """What a run says in short; `runs` are the caller's to count."""
         self.calls += sums.calls
         self.input_tokens += sums.input_tokens
         self.cached_tokens += sums.cached_tokens
         self.output_tokens += sums.output_tokens
-        if isinstance(sums, Spent):
-            self.cost_nano_usd += sums.cost_nano_usd
-            self.estimated_nano_usd += sums.estimated_nano_usd
-        else:
-            self.cost_nano_usd += sums.nano
+        self.cost_nano_usd += sums.nano
+        if sums.estimated_calls:
+            self.estimated_calls += sums.estimated_calls
             self.estimated_nano_usd += sums.estimated_nano
         if sums.unpriced_calls:
             self.unpriced_calls += sums.unpriced_calls
             self.unpriced_tokens += sums.unpriced_tokens
-        self.estimated_calls += sums.estimated_calls
+
+    def join(self, other: Spent) -> None:
+        """Another group, with runs that are not in this one."""
+        for name in FIGURES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Spending(NamedTuple):

@@ -1,8 +1,8 @@
 """A run's calls and tools on half a page: what reports add up, so that none of them reads a million rows.
 
 `runs.synopsis` holds it as JSON; `summary` makes it. It says nothing that the rows of the run do not say. The columns of
-the lists are positions (`array_like`): a synopsis has some hundred bytes, and a file a hundred thousand of them. A
-reader decodes as much as it needs: `Costs`, `Synopsis`, `FullSynopsis`, each longer than the one before.
+the lists are positions (`array_like`): a synopsis has some hundred bytes, and a file a hundred thousand of them (so
+the garbage collector need not look at them: nothing in them leads back). A reader decodes as much as it needs: `Costs`, `Synopsis`, `FullSynopsis`, each longer than the one before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Struct, field
 OWN_COST = "(tool)"
 
 
-class CallSums(Struct, array_like=True):
+class CallSums(Struct, array_like=True, gc=False):
     """What the model calls of one agent, step name, model, hour and status add up to."""
 
     part: int
@@ -32,13 +32,13 @@ class CallSums(Struct, array_like=True):
     estimated_calls: int = 0
 
 
-class ToolShare(CallSums, array_like=True):
+class ToolShare(CallSums, array_like=True, gc=False):
     """The same for one tool: an equal share of each call that asked for it, and what it cost itself."""
 
     tool: str = ""
 
 
-class ToolSums(Struct, array_like=True):
+class ToolSums(Struct, array_like=True, gc=False):
     """What the calls of one tool in one agent, step name and model add up to."""
 
     part: int
@@ -59,7 +59,7 @@ class ToolSums(Struct, array_like=True):
     """Microseconds, of the calls that ended."""
 
 
-class StepSums(Struct, array_like=True):
+class StepSums(Struct, array_like=True, gc=False):
     """The steps in the order of their numbers, a list for each fact; there are too many for a row each."""
 
     part: list[int] = field(default_factory=list)
@@ -71,7 +71,7 @@ class StepSums(Struct, array_like=True):
     """Places (from 0) of the steps in which a tool that had failed was tried with other arguments."""
 
 
-class Costs(Struct, array_like=True, kw_only=True):
+class Costs(Struct, array_like=True, kw_only=True, gc=False):
     """What of a run was spent on what."""
 
     parts: list[tuple[str | None, str | None]]
@@ -84,7 +84,7 @@ class Costs(Struct, array_like=True, kw_only=True):
     calls: list[CallSums]
 
 
-class Synopsis(Costs, array_like=True, kw_only=True):
+class Synopsis(Costs, array_like=True, kw_only=True, gc=False):
     """And how it went."""
 
     tools: list[ToolSums]
@@ -95,7 +95,7 @@ class Synopsis(Costs, array_like=True, kw_only=True):
     """1 if an agent asked another model after a call had failed."""
 
 
-class FullSynopsis(Synopsis, array_like=True, kw_only=True):
+class FullSynopsis(Synopsis, array_like=True, kw_only=True, gc=False):
     """And which tools the money went to."""
 
     shares: list[ToolShare]
