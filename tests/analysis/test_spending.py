@@ -185,7 +185,8 @@ def test_two_spans_that_meet_share_no_call_and_leave_none_out(reader: Reader, ra
         (Scope(since=middle), lambda row: row["started_at"] >= middle),
         (Scope(until=middle), lambda row: row["started_at"] < middle),
     ):
-        assert told(reader, ["model"], scope) == reckoned(raw, ["model"], takes)
+        for by in (["model"], ["tool"]):
+            assert told(reader, by, scope) == reckoned(raw, by, takes)
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -234,6 +235,21 @@ def test_a_file_of_an_earlier_version_gives_the_same_answer(
     with Reader(old) as reader:
         for by in (["model"], ["tool", "user"], ["day"]):
             assert told(reader, by) == reckoned(raw, by)
+
+
+@pytest.mark.parametrize(
+    "broken", ["", "{}", "[", "[1,2,3]", "[[],[],null,null,[[0,0,0]]]", "\x00", b"\xff"], ids=repr
+)
+def test_a_synopsis_that_is_none_is_not_believed(
+    traffic_file: Path, raw: Raw, tmp_path: Path, broken: str | bytes
+) -> None:
+    path = tmp_path / "broken.db"
+    with closing(sqlite3.connect(traffic_file)) as source, closing(sqlite3.connect(path)) as copy:
+        source.backup(copy)
+        copy.execute("update runs set synopsis = ?", [broken])
+        copy.commit()
+    with Reader(path) as reader:
+        assert told(reader, ["model"]) == reckoned(raw, ["model"])
 
 
 def test_what_was_priced_again_is_what_reports_say(traffic_file: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def runs_begun(
     decode = msgspec.json.Decoder(shape).decode
     for run_id, text, *facts in reader.execute(*_select(reader, runs, columns)):
         if only is None:
-            yield tuple(facts), decode(text) if text else _summed_up(reader, run_id)
+            yield tuple(facts), _read(decode, text) or _summed_up(reader, run_id)
         elif run_id in only:
             yield tuple(facts), _summed_up(reader, run_id, only[run_id])
 
@@ -63,7 +63,7 @@ def runs_touched(
     for run_id, text, *facts in reader.execute(
         *_select(reader, selection._replace(condition=condition), columns)
     ):
-        synopsis: Any = decode(text) if text else _summed_up(reader, run_id, is_inside)
+        synopsis: Any = _read(decode, text) or _summed_up(reader, run_id, is_inside)
         if synopsis.first is None:
             continue
         if not (is_inside("", synopsis.first) and is_inside("", synopsis.last)):
@@ -98,5 +98,15 @@ def _select(reader: Reader, runs: Selection, columns: Sequence[str]) -> tuple[st
     return runs.select(", ".join(["r.id", synopsis, *columns]))
 
 
-def _summed_up(reader: Reader, run_id: str, only: Only = lambda *_: True) -> Any:
+def _read(decode: Callable[[str], S], text: str | None) -> S | None:
+    """None also for what is no synopsis: the rows are there, and know."""
+    if not text:
+        return None
+    try:
+        return decode(text)
+    except (msgspec.DecodeError, TypeError):
+        return None
+
+
+def _summed_up(reader: Reader, run_id: str, only: Only | None = None) -> Any:
     return of_run(reader.execute, run_id, only)

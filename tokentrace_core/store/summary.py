@@ -8,8 +8,8 @@ same transaction, or sets the synopsis to null.
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -58,12 +58,15 @@ def encoded(synopsis: FullSynopsis) -> str:
 def of_run(
     execute: Callable[[str, list[str]], Iterable[Row]],
     run_id: str,
-    only: Callable[[str, int], bool] = lambda *_: True,
+    only: Callable[[str, int], bool] | None = None,
 ) -> FullSynopsis:
     """From the rows of a run. `only`: whether a model's or a tool's call is in it, by its id and start."""
-    calls = [row for row in execute(_CALLS, [run_id]) if only(row[0], row[6])]
-    tools = [row for row in execute(_TOOLS, [run_id]) if only(row[0], row[4])]
-    return _Summary(list(execute(_STEPS, [run_id])), calls, tools).made()
+    calls, tools = list(execute(_CALLS, [run_id])), list(execute(_TOOLS, [run_id]))
+    summary = _Summary(list(execute(_STEPS, [run_id])), tools)
+    if only is not None:
+        calls = [row for row in calls if only(row[0], row[6])]
+        tools = [row for row in tools if only(row[0], row[4])]
+    return summary.of(calls, tools)
 
 
 class _Figures(NamedTuple):
@@ -73,17 +76,15 @@ class _Figures(NamedTuple):
     cached_tokens: int
     output_tokens: int
     nano: int
-
-
-#: A call in whose step no tool was called, as a list of those.
-_NOBODY: list[Row] = [(None, None, "")]
+    is_unpriced: bool
+    is_estimated: bool
 
 
 class _Summary:
     """A synopsis in the making."""
 
-    def __init__(self, steps: list[Row], calls: list[Row], tools: list[Row]) -> None:
-        self._calls, self._tools = calls, tools
+    def __init__(self, steps: list[Row], tools: list[Row]) -> None:
+        """All steps and tools of the run: who shares a call is not a matter of what is summed up."""
         self._parts: dict[tuple[str | None, str | None], int] = {}
         self._models: dict[tuple[str | None, str | None, str | None], int] = {}
         parts = [self._part(row[2], row[3]) for row in steps]
@@ -91,11 +92,12 @@ class _Summary:
         self._place = {row[0]: place for place, row in enumerate(steps)}
         self._sums: dict[tuple[Any, ...], CallSums] = {}
         self._shares: dict[tuple[Any, ...], ToolShare] = {}
-        self._tools_of: Mapping[str | None, list[Row]] = defaultdict(list)
-        for row in sorted(tools, key=lambda row: row[0]):
-            self._tools_of[row[1]].append(row)
+        self._tools_of: dict[str | None, list[Row]] = {}
+        for row in sorted(tools, key=itemgetter(0)):
+            self._tools_of.setdefault(row[1], []).append(row)
 
-    def made(self) -> FullSynopsis:
+    def of(self, calls: list[Row], tools: list[Row]) -> FullSynopsis:
+        self._calls, self._tools = calls, tools
         final = None
         for row in self._calls:
             model = self._model(row[2], row[3], None if row[4] == row[3] else row[4])
@@ -123,21 +125,34 @@ class _Summary:
     # ── what it cost ─────────────────────────────────────────────────────────────────────────────────
 
     def _add_call(self, row: Row, model: int) -> None:
-        step_id, started_at, status = row[1], row[6], row[5]
-        key = self._part_of(step_id), model, started_at // _HOUR_US, status
-        figures = _Figures(row[10], row[11], row[12], row[7] or 0)
-        marks = row[8] == "unpriced", row[9] == "estimated"
-        _add(self._group(key), figures, *marks)
-        if (place := self._place.get(step_id)) is not None:
+        step_id, place = row[1], self._place.get(row[1])
+        figures = _Figures(
+            row[10], row[11], row[12], row[7] or 0, row[8] == "unpriced", row[9] == "estimated"
+        )
+        if place is None:
+            part = self._part(None, None)
+        else:
+            part = self._steps.part[place]
             self._steps.model[place] = model
             self._steps.nano[place] += figures.nano
             self._steps.input_tokens[place] += figures.input_tokens
-        sharers = self._tools_of.get(step_id, _NOBODY) if step_id is not None else _NOBODY
-        named: set[str] = set()
-        for place, tool in enumerate(sharers):
-            part = figures if len(sharers) == 1 else _shared(figures, place, len(sharers))
-            _add(self._share((*key, tool[2])), part, *marks, counted=tool[2] not in named)
-            named.add(tool[2])
+        key = part, model, row[6] // _HOUR_US, row[5]
+        _add(self._group(key), figures, 1)
+        tools = self._tools_of.get(step_id) if step_id is not None else None
+        if tools is None:
+            _add(self._share((*key, "")), figures, 1)
+        elif len(tools) == 1:
+            _add(self._share((*key, tools[0][2])), figures, 1)
+        else:
+            self._share_out(key, figures, [tool[2] for tool in tools])
+
+    def _share_out(self, key: tuple[Any, ...], figures: _Figures, names: list[str]) -> None:
+        """An equal part for each tool of the step; the remainder goes to the first ones, so nothing is lost."""
+        many = len(names)
+        for place, name in enumerate(names):
+            sent, cached, got, nano = (figure // many + (place < figure % many) for figure in figures[:4])
+            share = _Figures(sent, cached, got, nano, figures.is_unpriced, figures.is_estimated)
+            _add(self._share((*key, name)), share, name not in names[:place])
 
     def _add_own_cost(self, row: Row) -> None:
         _, step_id, name, status, started_at, _, _, nano = row
@@ -200,7 +215,9 @@ class _Summary:
             led_by = self._tools_of.get(before.get(agent), [])
             for share, tool in enumerate(led_by):
                 came = self._place[tool[1]]
-                sums = found[steps.part[came], steps.model[came], tool[2]]
+                sums = found.get((steps.part[came], steps.model[came], tool[2]))
+                if sums is None:  # not among those that are summed up
+                    continue
                 sums.led_steps += tool[2] not in {other[2] for other in led_by[:share]}
                 sums.led_nano += steps.nano[place] // len(led_by) + (share < steps.nano[place] % len(led_by))
             before[agent] = step_id
@@ -236,21 +253,17 @@ class _Summary:
         return 0
 
 
-def _shared(figures: _Figures, place: int, of: int) -> _Figures:
-    """An equal part of each for each tool of the step; the remainder goes to the first ones, so nothing is lost."""
-    return _Figures(*(figure // of + (place < figure % of) for figure in figures))
-
-
-def _add(sums: CallSums, figures: _Figures, unpriced: bool, estimated: bool, counted: bool = True) -> None:
-    """`counted`: whether the call is not in these sums yet."""
-    sums.calls += counted
-    sums.input_tokens += figures.input_tokens
-    sums.cached_tokens += figures.cached_tokens
-    sums.output_tokens += figures.output_tokens
-    sums.nano += figures.nano
-    if unpriced:
-        sums.unpriced_calls += counted
-        sums.unpriced_tokens += figures.input_tokens + figures.output_tokens
-    if estimated:
-        sums.estimated_calls += counted
-        sums.estimated_nano += figures.nano
+def _add(sums: CallSums, figures: _Figures, calls: int) -> None:
+    """`calls`: 1 if the call is not in these sums yet."""
+    input_tokens, cached_tokens, output_tokens, nano, is_unpriced, is_estimated = figures
+    sums.calls += calls
+    sums.input_tokens += input_tokens
+    sums.cached_tokens += cached_tokens
+    sums.output_tokens += output_tokens
+    sums.nano += nano
+    if is_unpriced:
+        sums.unpriced_calls += calls
+        sums.unpriced_tokens += input_tokens + output_tokens
+    if is_estimated:
+        sums.estimated_calls += calls
+        sums.estimated_nano += nano
