@@ -54,10 +54,10 @@ _NEXT_PARAMETER = re.compile(
 _TRAILING = ".,;:!?)]}\\"
 _NO_VALUE = re.compile(
     r"(?:none|null|nil|undefined|true|false|yes|no|str(?:ing)?|int(?:eger)?|bytes|bool(?:ean)?|any|optional|required"
-    r"|text|varchar\S*|char\S*|secretstr|password|passwd|secret|token|api_?key|key|value|missing|invalid|incorrect"
+    r"|text|(?:var)?char[a-z]*2?(?:\(\S*)?|secretstr|password|passwd|secret|token|api_?key|key|value|missing|invalid|incorrect"
     r"|wrong|expired|reset|empty|unset|hidden|redacted|masked|removed|omitted|here|below|above|field|input|type|is|was"
-    r"|not|the|an?|and|or|for|from|in|on|to|of|with|must|should|please|enter|your\S*|my\S*|example|changed|updated|stored"
-    r"|prompt|env(?:ironment)?|default|basic|bearer|header|auth\w*|n/?a|tbd|todo|unknown|blank|set|get|new|old|same"
+    r"|not|the|an?|and|or|for|from|in|on|to|of|with|must|should|please|enter|your[a-z_.\-]*|my[a-z_.\-]*|example|changed|updated|stored"
+    r"|prompt|env(?:ironment)?|default|basic|bearer|header|auth[a-z_]*|n/?a|tbd|todo|unknown|blank|set|get|new|old|same"
     r"|<.*>|\$?\{.*|\$\(?(?:[A-Z_][A-Z0-9_]*|[a-z_]+)\)?|%\(?\w*\)?[sd]?|%[A-Za-z_]+%|[*•.x_\-]+|\[.*\]?|\(.*|os\.\w.*|getenv.*|process\.env.*"
     r"|self\..*|settings\..*|config\..*|env\..*|secrets\..*|vault\..*|var\..*|input\(.*|@.*|/.*|~/.*|\\.*|\W+)",
     re.IGNORECASE,

@@ -338,3 +338,16 @@ def _streamed(by: Redactor, text: str, cuts: list[int]) -> str:
 
 def _only_before_end(text: str, start: int, end: int) -> bool:
     return not re.search("[a-z]", text[end:])
+
+
+@pytest.mark.parametrize("value", ["MysEaTcylyvWfFk4", "your7Fa03kdQ", "charA8f3kd92", "auth0x9d83j2"])
+def test_a_password_that_begins_like_a_stand_in_is_a_password(value: str) -> None:
+    redacted = Redactor().redact(f"password: {value}")
+    assert redacted == "password: [SECRET_REDACTED]"
+
+
+@pytest.mark.parametrize(
+    "value", ["your-password", "my_secret", "VARCHAR2(64)", "char(12)", "authentication"]
+)
+def test_a_stand_in_for_a_password_is_none(value: str) -> None:
+    assert Redactor().redact(f"password: {value}") == f"password: {value}"
