@@ -48,7 +48,7 @@ def scope_options_but(*taken: str) -> Callable[[Callable[..., Any]], Callable[..
                 where[f"attr.{key}"].append(value)
             for name, value in kwargs.pop("of_where"):
                 where[name].append(value)
-            narrowed = {name: tuple(values) for name, values in where.items() if values}
+            narrowed = {name: _as_recorded(name, values) for name, values in where.items() if values}
             try:
                 scope = Scope(kwargs.pop("since"), kwargs.pop("until"), narrowed)
             except ValueError as error:
@@ -58,6 +58,18 @@ def scope_options_but(*taken: str) -> Callable[[Callable[..., Any]], Callable[..
         return functools.reduce(lambda made, option: option(made), reversed(_options(names)), scoped)
 
     return decorate
+
+
+def _as_recorded(dimension: str, values: list[str]) -> tuple[str, ...]:
+    """Ids of people that are private, such as addresses, stand in the file as keyed hashes."""
+    if dimension not in ("user", "session"):
+        return tuple(values)
+    # Imported here: few questions name a person.
+    from tokentrace_core.redact import Redactor
+
+    redactor = Redactor()
+    recorded = redactor.person if dimension == "user" else redactor.session
+    return tuple(dict.fromkeys(form for value in values for form in (value, recorded(value))))
 
 
 def _options(names: list[str]) -> list[Callable[[Any], Any]]:
