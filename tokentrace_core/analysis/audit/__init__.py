@@ -9,5 +9,18 @@ twice, and the findings of a call never exceed its cost.
 
 from tokentrace_core.analysis.audit.findings import Finding
 from tokentrace_core.analysis.audit.report import KINDS, Audit, audit
+from tokentrace_core.analysis.audit.saved import Answer, ask, saved_queries
+from tokentrace_core.analysis.audit.weekly import Change, Weeks, weekly
 
-__all__ = ["KINDS", "Audit", "Finding", "audit"]
+__all__ = [
+    "KINDS",
+    "Answer",
+    "Audit",
+    "Change",
+    "Finding",
+    "Weeks",
+    "ask",
+    "audit",
+    "saved_queries",
+    "weekly",
+]

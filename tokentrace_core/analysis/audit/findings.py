@@ -10,6 +10,11 @@ from tokentrace_core.analysis.audit import fixes, proof
 from tokentrace_core.analysis.audit.account import Waste
 from tokentrace_core.analysis.audit.calls import Call, Key
 
+Cause = tuple[str, ...]
+"""What tells the findings of one kind apart; its first part is the agent."""
+Title = Callable[[], str]
+"""Asked once per cause, because it may have to look at texts. `{times}` and `{calls}` stand for those figures."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -18,12 +23,17 @@ class Finding:
     kind: str
     """A key of `fixes.FIXES`, whose module defines it."""
     title: str
-    agent: str
+    cause: Cause
+    """What tells it from others of its kind, also in another week."""
     framework: str | None
     wastes: Sequence[Waste] = field(repr=False)
     """What is claimed of each call, in the order of time."""
-    times: int = 0
+    times: int
     """How often it happened: storms, loops, repeats, replies."""
+
+    @property
+    def agent(self) -> str:
+        return self.cause[0]
 
     @property
     def wasted_tokens(self) -> int:
@@ -56,12 +66,6 @@ class Finding:
     def sql(self) -> str:
         """A query that any SQLite shell runs on the file: a row per call with its wasted tokens and nano-dollars."""
         return proof.sql(self.title, self.wastes)
-
-
-Cause = tuple[str, ...]
-"""What tells the findings of one kind apart; its first part is the agent."""
-Title = Callable[[], str]
-"""Asked once per cause, because it may have to look at texts. `{times}` and `{calls}` stand for those figures."""
 
 
 def plain(name: object) -> str:
@@ -97,5 +101,5 @@ class Tally:
             title, framework = self._titles[cause]
             times = self._times[cause]
             told = title.format(times=f"{times:,}", calls=f"{len(wastes):,}")
-            made.append(Finding(self.kind, told, cause[0], framework, wastes, times))
+            made.append(Finding(self.kind, told, cause, framework, wastes, times))
         return made

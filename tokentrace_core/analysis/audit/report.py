@@ -40,7 +40,7 @@ LOOKS: dict[str, Look] = {
     "expensive models": expensive_model.find,
 }
 KINDS = PRECEDENCE
-_DAYS_30_US = 30 * 86_400_000_000
+DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def audit(
     with ExitStack() as opened:
         reader = file if isinstance(file, Reader) else opened.enter_context(Reader(file))
         if scope is None:
-            scope = Scope(since=int(datetime.now(UTC).timestamp() * 1_000_000) - _DAYS_30_US)
+            scope = last_days()
         trace = Trace(reader, scope)
         account = Account(CallRates(prices or PriceBook.default()))
         found: list[Finding] = []
@@ -95,6 +95,11 @@ def audit(
         tell("sums", len(LOOKS), len(LOOKS))
         found.sort(key=lambda finding: (-finding.wasted_nano_usd, -finding.wasted_tokens, finding.title))
         return Audit(scope, tuple(found), *_totals(trace))
+
+
+def last_days() -> Scope:
+    """The time of an audit that is told none: 30 days."""
+    return Scope(since=int(datetime.now(UTC).timestamp() * 1_000_000) - DAYS * 86_400_000_000)
 
 
 def _totals(trace: Trace) -> tuple[int, int, int, int, int, int]:
