@@ -7,6 +7,7 @@ import random
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,12 @@ def test_what_a_loud_user_spends_is_not_said_twice(compare: Compare) -> None:
 def test_when_everybody_spends_twice_as_much_the_greatest_spender_is_no_cause(compare: Compare) -> None:
     habits = replace(USUAL, loud=120)
     assert compare(habits, replace(habits, output=1_500)).causes[0].name == "verbose_output"
+
+
+def test_whoever_uses_most_of_what_broke_did_not_break_it(compare: Compare) -> None:
+    """Half of the cost is one user's, and only theirs rises; by a third, since the cache of what they use is broken."""
+    found = compare(replace(USUAL, loud=60), USUAL, replace(CACHE, runs=0, loud=60))
+    assert [cause.name for cause in found.causes] == ["cache_misses"]
 
 
 def test_the_runs_that_are_named_show_it(compare: Compare, db: Path) -> None:
@@ -395,6 +402,17 @@ def test_periods_of_different_length_are_compared_by_the_day(compare: Compare, d
     assert "on flat traffic" in found.headline
     assert "Output tokens ballooned" in found.headline
     assert any("not of the same length: 7.0 and 3.0 days" in note for note in found.notes)
+
+
+def test_what_retention_has_taken_is_said(compare: Compare, db: Path) -> None:
+    compare(USUAL, replace(USUAL, output=900))
+    days = (datetime.now(UTC) - weeks.START).days
+    gone = CliRunner().invoke(main, ["retention", "--apply", "--traces", f"{days - 7}d", "--db", str(db)])
+    assert gone.exit_code == 0, gone.output
+    found = why(db, FIRST, SECOND)
+    assert "nothing to compare" in found.headline
+    assert found.before.runs == 0
+    assert "before: 60 runs for $1.86 are gone by retention, and not compared." in found.notes
 
 
 def test_names_without_end_are_put_together(db: Path, clock: Clock) -> None:

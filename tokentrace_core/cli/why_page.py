@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from tokentrace_core.analysis.why import Cause, Effect, Explanation
@@ -28,8 +27,7 @@ def print_explanation(screen: Console, found: Explanation) -> None:
         _print_effects(screen, found)
     for number_of_cause, cause in enumerate(found.causes, start=1):
         screen.print()
-        for line in _cause_lines(number_of_cause, cause):
-            screen.print(line)
+        _print_cause(screen, number_of_cause, cause)
     if found.causes:
         screen.print()
         _print_changes(screen, found)
@@ -82,13 +80,15 @@ def _bar(difference: int, widest: int) -> Text:
     return Text("█" * length if length or not difference else "▏", style=_UP if difference > 0 else _DOWN)
 
 
-def _cause_lines(place: int, cause: Cause) -> Iterator[Text]:
+def _print_cause(screen: Console, place: int, cause: Cause) -> None:
     where = place_words(cause.place)
-    yield Text.assemble(
-        f"{place}. ",
-        (signed(cause.difference), f"bold {_UP if cause.difference > 0 else _DOWN}"),
-        f"  {clean(cause.symptom)}",
-        (f" · {clean(where)}" if where else "", "bold"),
+    screen.print(
+        Text.assemble(
+            f"{place}. ",
+            (signed(cause.difference), f"bold {_UP if cause.difference > 0 else _DOWN}"),
+            f"  {clean(cause.symptom)}",
+            (f" · {clean(where)}" if where else "", "bold"),
+        )
     )
     told = {
         "cause": cause.cause,
@@ -96,9 +96,11 @@ def _cause_lines(place: int, cause: Cause) -> Iterator[Text]:
         "fix": cause.fix,
         "runs": " ".join(cause.run_ids),
     }
+    lines = Table.grid(padding=(0, 1, 0, 0))
     for name, text in told.items():
         if text:
-            yield Text.assemble((f"   {name:<6}", "dim"), clean(text))
+            lines.add_row(Text(f"   {name}", style="dim"), Text(clean(text), overflow="fold"))
+    screen.print(lines)
 
 
 def _print_changes(screen: Console, found: Explanation) -> None:

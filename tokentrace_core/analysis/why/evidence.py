@@ -11,7 +11,7 @@ from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.analysis.why.cells import Cell
 from tokentrace_core.analysis.why.effects import COUNTERS, Rates
 from tokentrace_core.analysis.why.explanation import Change
-from tokentrace_core.analysis.why.facts import KIND, OTHERS, Both, Period, Tool, Work, calls_of
+from tokentrace_core.analysis.why.facts import KIND, OTHERS, Both, Period, Tool, Work, calls_of, runs_of
 from tokentrace_core.store.reader import Reader
 
 _INPUT = range(len(COUNTERS) - 1)
@@ -171,7 +171,7 @@ def prompt_parts(reader: Reader, scope: Scope, place: dict[str, str]) -> dict[st
 
 def runs_that_show(reader: Reader, scope: Scope, effect: str, place: dict[str, str]) -> tuple[str, ...]:
     """Ids of runs of this time in which the effect is greatest."""
-    runs = scope.runs()
+    runs = runs_of(reader, scope)
     conditions, parameters = [], {}
     for name, column in (("run", KIND), ("user", "r.user_id")):
         if place.get(name, OTHERS) != OTHERS:

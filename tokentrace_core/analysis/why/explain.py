@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from tokentrace_core.analysis.expired import expired
 from tokentrace_core.analysis.why import causes, evidence, words
 from tokentrace_core.analysis.why.cells import cells_of, kept_kinds
 from tokentrace_core.analysis.why.charges import Charges
@@ -31,7 +32,7 @@ def explain(reader: Reader, before: Period, after: Period, *, book: PriceBook | 
     periods = read_work(reader, (named[0], named[1]), kept, heavy)
     one, other = _summary(periods[0]), _summary(periods[1])
     if not (one.runs and other.runs):
-        return Explanation(words.headline(one, other, ()), one, other)
+        return Explanation(words.headline(one, other, ()), one, other, notes=tuple(_gone(reader, named)))
     charges = [Charges(reader, period, book or PriceBook.default()) for period in periods]
     compared = Comparison(reader, periods, cells_of(periods, (charges[0].rates, charges[1].rates)))
     found = tuple(_causes(compared, heavy))
@@ -42,7 +43,7 @@ def explain(reader: Reader, before: Period, after: Period, *, book: PriceBook | 
         effects=tuple(_effects(compared)),
         causes=found,
         changes=_changes(compared),
-        notes=tuple(_notes(one, other)),
+        notes=(*_notes(one, other), *_gone(reader, named)),
     )
 
 
@@ -174,6 +175,16 @@ def _ranked(before: dict[str, int], after: dict[str, int]) -> tuple[Change, ...]
         f"({len(rest):,} others)", sum(each.before for each in rest), sum(each.after for each in rest)
     )
     return (*ranked[:_MOST_CHANGES], others)
+
+
+def _gone(reader: Reader, periods: Sequence[Period]) -> Iterator[str]:
+    """What retention has taken is in nobody's comparison."""
+    for period in periods:
+        for sums in expired(reader, (), period.scope):
+            yield (
+                f"{period.name}: {words.count(sums.runs, 'run')} for {show_usd(sums.cost_nano_usd)} "
+                f"{'is' if sums.runs == 1 else 'are'} gone by retention, and not compared."
+            )
 
 
 def _notes(before: Summary, after: Summary) -> Iterator[str]:

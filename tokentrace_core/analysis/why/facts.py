@@ -104,6 +104,14 @@ class Period:
 Both = tuple[Period, Period]
 
 
+def runs_of(reader: Reader, scope: Scope) -> Selection:
+    """The runs of the scope whose calls are there: of others retention has left the summary."""
+    runs = scope.runs()
+    if "expired" not in reader.columns("runs"):  # a file of an earlier version
+        return runs
+    return runs._replace(condition=f"{runs.condition} and r.expired is not 'trace'")
+
+
 def calls_of(scope: Scope) -> Selection:
     """The model calls of the runs that began in the time of the scope."""
     return _by_run(scope, Scope(where=scope.where).calls())
@@ -116,7 +124,7 @@ def tools_of(scope: Scope) -> Selection:
 
 def with_users(reader: Reader, period: Period) -> Period:
     """Who ran how much, and what that cost."""
-    sql = period.scope.runs().select(
+    sql = runs_of(reader, period.scope).select(
         "coalesce(r.user_id, '') as user, count(*) as runs, sum(coalesce(r.cost_nano_usd, 0)) as cost",
         "group by 1",
     )
@@ -125,7 +133,7 @@ def with_users(reader: Reader, period: Period) -> Period:
 
 def read_kinds(reader: Reader, period: Period, heavy: str | None) -> dict[Kind, int]:
     """How many runs there are of each kind, the most frequent ones."""
-    sql, parameters = period.scope.runs().select(
+    sql, parameters = runs_of(reader, period.scope).select(
         f"{KIND} as kind, {_HEAVY} as heavy, count(*) as runs",
         f"group by 1, 2 order by runs desc, kind limit {_MOST_NAMES}",
     )
