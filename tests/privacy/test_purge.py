@@ -380,12 +380,13 @@ def test_a_backup_with_another_key_cannot_be_purged_and_that_is_said_until_it_is
     assert purging.begun(two_users) is None
 
 
+@pytest.mark.parametrize("name", ["backup.db.4711.part", "backup.db.4711.part-journal"])
 def test_a_draft_of_a_backup_that_was_killed_is_named(
-    two_users: Path, tmp_path: Path, command: Command
+    two_users: Path, tmp_path: Path, command: Command, name: str
 ) -> None:
     backup = tmp_path / "backup.db"
     assert command("backup", str(backup)).returncode == 0
-    draft = backup.rename(backup.with_name("backup.db.4711.part"))
+    draft = backup.rename(backup.with_name(name))
     shown = command("purge", "--user", "ada.lovelace", "--yes")
     assert (shown.returncode, draft.name in shown.stdout) == (1, True)
     draft.unlink()

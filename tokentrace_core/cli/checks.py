@@ -126,7 +126,7 @@ def _drafts(path: Path) -> Iterator[Check]:
     """Copies of the file that were to become something, and hold all that it held."""
     left = sorted(
         found.name
-        for end in ("*.part", "rekey")
+        for end in ("*.part*", "rekey*")
         for found in path.resolve().parent.glob(f"{glob.escape(path.name)}.{end}")
     )
     if left:

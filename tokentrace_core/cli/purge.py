@@ -101,7 +101,9 @@ def _print(done: Purged) -> None:
     if done.found:
         _say(f"deleted of user {clean(done.user)}: {_listed(done.deleted)}, in {done.seconds:.1f} s.")
     elif done.resumed:
-        _say(f"the purge of user {clean(done.user)} that was begun is ended.")
+        _say(
+            f"the purge of user {clean(done.user)} that was begun {'goes on' if done.left else 'is ended'}: no row is left."
+        )
     else:
         _say(f"there was nothing of user {clean(done.user)}; nothing was deleted.")
     searched = (
@@ -112,8 +114,8 @@ def _print(done: Purged) -> None:
         for path in done.left:
             _say(f"  {clean(path)}{' (could not be opened)' if path in done.closed else ''}")
         _say(
-            "Such a file is a copy, a damaged one, or a backup with another key: delete it (or give it the key of this "
-            "file, with tokentrace rekey), and run this again."
+            "Such a file is a copy, a draft of a backup that was killed, a damaged one, or a backup with another key: delete "
+            "it (or give it the key of this file, with tokentrace rekey), and run this again."
         )
     elif done.encrypted:
         _say(

@@ -73,7 +73,7 @@ def copies_of(connection: sqlite3.Connection) -> dict[str, list[Path]]:
         (kind, Path(path)) for kind, path in connection.execute("select kind, path from copies order by path")
     ]
     there = {of: [path for kind, path in rows if kind == of and path.exists()] for of in ("backup", "export")}
-    return {**there, "draft": [draft for _, path in rows for draft in _named(path, "*.part")]}
+    return {**there, "draft": [draft for _, path in rows for draft in _named(path, "*.part*")]}
 
 
 def prove(path: Path, user: str, result: Purged, tell: Tell) -> None:
@@ -113,7 +113,7 @@ def _with_its_logs(path: Path) -> list[Path]:
 
 def left_by_others(path: Path) -> list[Path]:
     """Files that were moved aside for their damage, and drafts of a restored file or of one with another key."""
-    return [found for end in ("corrupt-*", "*.part", "rekey") for found in _named(path, end)]
+    return [found for end in ("corrupt-*", "*.part*", "rekey*") for found in _named(path, end)]
 
 
 def _named(path: Path, end: str) -> list[Path]:
