@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokentrace_core import redaction_search
+from tokentrace_core import redaction_labels, redaction_search
 from tokentrace_core.redact import DEFAULT_RULES, Redactor, Rule
 
 SECRETS = {
@@ -320,6 +320,24 @@ def test_the_memo_keeps_no_secret_and_stays_small() -> None:
         own.redact_value({f"name-{number}": f"user{number}@example.com"})
     assert len(own._clean) <= 4096
     assert not any("@" in text for text in own._clean)
+
+
+def test_what_stands_under_a_telling_name_is_not_remembered_as_a_name_would_be() -> None:
+    """A cache of values would be one more place where a password lies."""
+    before = redaction_labels._remembered.cache_info().currsize
+    for number in range(50):
+        redactor.redact(f'password="hunter-{number}-x", token: tr0ub4dor-{number}')
+    assert redaction_labels._remembered.cache_info().currsize <= before + 2
+
+
+def test_a_document_is_redacted_by_its_names_and_keeps_the_rest() -> None:
+    text = (
+        '{"password": "a b", "rows": ["x", 5551234567, {"token": 7}], "inner": "{\\"api_key\\": \\"q w\\"}"}'
+    )
+    assert redactor.redact(text) == (
+        '{"password": "[SECRET_REDACTED]", "rows": ["x", 5551234567, {"token": "[SECRET_REDACTED]"}], '
+        '"inner": "{\\"api_key\\": \\"[SECRET_REDACTED]\\"}"}'
+    )
 
 
 def test_placeholders_say_only_the_kind() -> None:
