@@ -132,18 +132,18 @@ def _inside_hash(text: str, start: int, end: int) -> bool:
 
 
 def _card_issued(text: str, start: int, end: int) -> bool:
+    digits = digits_of(text[start:end])
+    scheme = _CARD_SCHEMES.get(len(digits))
+    if scheme is None or scheme.match(digits) is None or not _luhn(digits):
+        return False
     if "\n" in text[start:end] and _is_column(text, start, end):
         return False
-    digits = digits_of(text[start:end])
     if (
         end - start >= 2 * len(digits) - 1
         and (text[max(0, start - 2) : start] + text[end : end + 2]).strip(" -.").isdigit()
     ):
         return False  # a row of single figures goes on
     if len(digits) < _USUAL_LENGTH and _CARD_WORDS.isdisjoint(words_before(text, start)):
-        return False
-    scheme = _CARD_SCHEMES.get(len(digits))
-    if scheme is None or scheme.match(digits) is None or not _luhn(digits):
         return False
     # The digits after a decimal point, as of a probability.
     fraction = _UNIT_BEFORE.search(text, max(0, start - 2), start) is not None
@@ -253,8 +253,8 @@ NUMBER_RULES: tuple[Rule, ...] = (
         "CREDIT_CARD_OVER_LINES",
         "[CC_REDACTED]",
         re.compile(
-            r"(?<![0-9])(?=[0-9 \-]{1,24}[\r\n])(?:[0-9][ \-]?){1,18}\r?\n[ >\t]{0,8}"
-            r"(?:[0-9][ \-]?){1,18}(?<=[0-9])(?![0-9])"
+            r"(?<![0-9])(?=[0-9 \-]{1,24}[\r\n])(?:[0-9][ \-]?){1,18}+\r?\n[ >\t]{0,8}"
+            r"(?!(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9])(?:[0-9][ \-]?){1,18}(?<=[0-9])(?![0-9])"
         ),
         needs=("\n",),
         within=card_numbers,

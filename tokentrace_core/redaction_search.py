@@ -84,10 +84,12 @@ def _search(
             span: Region | None = match.span(group)
             if extent is not None:
                 span = extent(text, *match.span(group))
-            start = end if once else max(match.start() + 1, match.end() - _LONG_MATCH)
+            first, last = match.span()
+            again = first + 1 if last - first <= _LONG_MATCH else last - _LONG_MATCH
+            start = end if once else again
             if span is not None and span[0] < span[1] and (accept is None or accept(text, *span)):
                 spans.append((*span, rank))
-                done = start = max(start, match.end(), span[1])
+                done = start = max(start, last, span[1])
         if time.monotonic() > deadline:
             raise TooSlow(rule.name)
 
