@@ -36,7 +36,7 @@ class LineFile:
 
     def append(self, line: str) -> None:
         """Add one line; `line` has no line end in it. Raises OSError if it cannot be written."""
-        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        data = line.encode() + b"\n"
         with self._lock:
             handle = self._open()
             try:

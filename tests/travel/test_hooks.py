@@ -13,9 +13,13 @@ from typing import Any
 import httpx
 import pytest
 import requests
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
 
 from tests.travel.test_trace_headers import check
 from tokentrace_core import Tracer
+from tokentrace_core.store.reader import Reader
+from tokentrace_langchain import TokentraceHandler
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -80,10 +84,10 @@ def test_a_request_made_in_a_run_names_the_run(
         tracer.session("ticket 4711"),
         tracer.run("agent") as run,
         run.step("think"),
-        run.tool("service") as tool,
+        run.tool("service") as called,
     ):
         came = {name.lower(): value for name, value in get(tracer, url).items()}
-        call = tool.span
+        call = called.span
     assert call is not None
     ours = {
         name: came[name] for name in ("traceparent", "x-agent-run-id", "x-agent-step", "x-agent-session-id")
@@ -116,3 +120,25 @@ def test_headers_that_refuse_items_do_not_stop_the_request(tracer: Tracer) -> No
 
     with tracer.run("agent"):
         assert isinstance(tracer.inject(Sealed()), Sealed)
+
+
+def test_in_a_frameworks_tool_the_headers_are_those_of_that_tool_call(
+    tracer: Tracer, stored: Callable[[], Reader]
+) -> None:
+    sent: list[dict[str, str]] = []
+
+    @tool
+    def ask(question: str) -> str:
+        """Asks a service."""
+        sent.append(tracer.headers())
+        return "Yes."
+
+    handler = TokentraceHandler(tracer)
+    RunnableLambda(lambda question: ask.invoke({"question": question})).invoke(
+        "Well?", config={"callbacks": [handler], "metadata": {"session_id": "ticket 4711"}}
+    )
+    [row] = stored().query("select run_id, id from tool_calls")
+    [headers] = sent
+    check(headers)
+    assert headers["traceparent"] == f"00-{row['run_id']}-{row['id']}-01"
+    assert headers["X-Agent-Session-Id"] == "ticket%204711"
