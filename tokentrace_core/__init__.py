@@ -5,7 +5,7 @@ from tokentrace_core.budget import Budget
 from tokentrace_core.errors import BudgetExceeded, MissingExtra, StoreError, TokentraceError, UnknownRun
 from tokentrace_core.pricing import Discount, ModelPrice, PriceBook
 from tokentrace_core.redact import Redactor
-from tokentrace_core.spans import LLMCall, Run, Score, Session, Step, ToolCall
+from tokentrace_core.spans import LLMCall, Run, RunPart, Score, Session, Step, ToolCall
 from tokentrace_core.store.retention import Retention
 from tokentrace_core.tracer import Tracer, default_tracer
 from tokentrace_core.usage import Usage
@@ -23,6 +23,7 @@ __all__ = [
     "Redactor",
     "Retention",
     "Run",
+    "RunPart",
     "Score",
     "Session",
     "Step",

@@ -12,7 +12,7 @@ import pytest
 
 import tokentrace_core
 from tokentrace_core import signals
-from tokentrace_core.blocks import RunBlock, SessionBlock, StepBlock
+from tokentrace_core.blocks import ContinuedBlock, RunBlock, SessionBlock, StepBlock
 from tokentrace_core.call_blocks import LLMBlock, ToolBlock
 
 FRAMEWORKS = {"langchain", "langchain_core", "langgraph", "llama_index", "crewai", "openai", "anthropic"}
@@ -23,7 +23,7 @@ LOADED = {"blinker", "msgspec", "sqlite_utils", "sqlite_fts4", "click", "dateuti
 
 PUBLIC = [(name, getattr(tokentrace_core, name)) for name in tokentrace_core.__all__ if name != "signals"]
 #: What a tracer's methods give back is as public as the tracer.
-BLOCKS = (RunBlock, StepBlock, LLMBlock, ToolBlock, SessionBlock)
+BLOCKS = (RunBlock, ContinuedBlock, StepBlock, LLMBlock, ToolBlock, SessionBlock)
 CLASSES = [*(value for _, value in PUBLIC if inspect.isclass(value)), *BLOCKS]
 
 

@@ -192,3 +192,13 @@ def test_a_command_that_is_given_lines_says_what_to_do(lines_file: Path) -> None
         record(tracer)
     done = CliRunner().invoke(main, ["runs", "--db", str(lines_file)])
     assert (done.exit_code, "tokentrace import" in done.output) == (1, True)
+
+
+def test_a_run_is_a_line_when_it_begins_and_one_when_it_ends_however_long_it_takes(lines_file: Path) -> None:
+    with Tracer(lines_file) as tracer:
+        with tracer.run("agent") as run:
+            for _ in range(3):
+                assert tracer.flush(10)
+                ask_a_model(run)
+    found = [row["status"] for row in rows(lines_file) if row["table"] == "runs"]
+    assert found == ["running", "success"]
