@@ -2,7 +2,7 @@
 
 `python -m tests.benchmarks.big_month PATH [CALLS]`. For measuring only: the copies are nobody's traffic. Each is moved by
 whole days round the month, run by run, and by a few hours, so that all days fill evenly. It has runs, sessions, prompts and
-messages of its own, but shares what sessions share in life: system prompts, the files of a repository, tools. Long texts of
+messages of its own, but shares what runs share in life: system prompts, the files of a repository, tools. Long texts of
 the copies are cut to what a report prints; their sizes stay.
 """
 
@@ -32,8 +32,8 @@ _SPANS = ("steps", "llm_calls", "tool_calls", "scores")
 
 #: How far a copy moves what began then: its days go round the month.
 _SHIFT = "(({0} - :start + :days) % :month - ({0} - :start) + :hours)"
-#: Ends the ids that are new in a copy.
-_MARK = "printf('%06x', :copy)"
+#: Ends the ids that are new in a copy: so that none of the base ends like it.
+_MARK = "printf('%08x', :copy * 2654435761 % 4294967296)"
 
 
 def write_big_month(path: Path, calls: int) -> int:
@@ -69,22 +69,22 @@ def write_big_month(path: Path, calls: int) -> int:
 
 
 def _keep_base(file: sqlite3.Connection) -> None:
-    """What is copied: all rows, and of prompts and messages those that only one session has."""
+    """What is copied: all rows, and of prompts and messages those that only one run has."""
     for table in ("sessions", "runs", *_SPANS):
         file.execute(f"create temp table base_{table} as select * from {table}")
     file.execute(
         """
         create temp table paths as
-        with recursive up (session_id, prompt_id) as (
-            select distinct r.session_id, c.prompt_id from llm_calls c join runs r on r.id = c.run_id
-            union select session_id, parent_id from up join prompts p on p.id = prompt_id where parent_id is not null
-        ) select session_id, prompt_id, message_id from up join prompts p on p.id = prompt_id
+        with recursive up (run_id, prompt_id) as (
+            select run_id, prompt_id from llm_calls
+            union select run_id, parent_id from up join prompts p on p.id = prompt_id where parent_id is not null
+        ) select run_id, prompt_id, message_id from up join prompts p on p.id = prompt_id
         """
     )
     for kind in ("prompt", "message"):
         file.execute(f"create temp table own_{kind}s (id text primary key) without rowid")
         file.execute(
-            f"insert into own_{kind}s select {kind}_id from paths group by 1 having count(distinct session_id) = 1"
+            f"insert into own_{kind}s select {kind}_id from paths group by 1 having count(distinct run_id) = 1"
         )
     file.execute(
         "insert or ignore into own_messages select output_id from llm_calls"
@@ -109,8 +109,8 @@ def _keep_base(file: sqlite3.Connection) -> None:
 def _statements(file: sqlite3.Connection) -> Iterator[str]:
     """One per table: its rows of the base, with what is different in a copy."""
     shift = _SHIFT.format("r.started_at")
-    run = f"printf('%012x', (r.started_at + {shift}) / 1000) || substr(r.id, 13, 14) || {_MARK}"
-    fresh = f"substr(t.{{0}}, 1, 26) || {_MARK}"
+    run = f"printf('%012x', (r.started_at + {shift}) / 1000) || substr(r.id, 13, 12) || {_MARK}"
+    fresh = f"substr(t.{{0}}, 1, 24) || {_MARK}"
     own = {
         name: f"case when t.{name} in own_{kind}s then {fresh.format(name)} else t.{name} end"
         for name, kind in (
