@@ -18,8 +18,10 @@ from tests.core.test_cli import HOSTILE, Cli, reply
 from tokentrace_core import Tracer
 from tokentrace_core.analysis import Scope
 from tokentrace_core.analysis.questions import cost_of_success, driving_tools, spent_on_failures, top_users
+from tokentrace_core.analysis.synopses import runs_begun
 from tokentrace_core.cli import main
 from tokentrace_core.store.reader import Reader
+from tokentrace_core.store.synopsis import Synopsis
 
 tracer = test_cli.tracer
 cli = test_cli.cli
@@ -127,6 +129,16 @@ def test_the_tool_that_drives_the_dearest_runs_is_named_first(reader: Reader, ra
         assert tool.runs == len({call["run_id"] for call in of_dear})
     assert [tool.led_nano_usd for tool in found.tools] == sorted(nano.values(), reverse=True)
     assert sum(nano.values()) > 0
+
+
+def test_each_step_is_charged_to_the_tools_that_led_to_it_and_to_no_other(reader: Reader, raw: Raw) -> None:
+    nano: Counter[str] = Counter()
+    steps: Counter[str] = Counter()
+    for _, synopsis in runs_begun(reader, Scope(), [], Synopsis):
+        for sums in synopsis.tools:
+            nano[sums.name] += sums.led_nano
+            steps[sums.name] += sums.led_steps
+    assert (nano, steps) == led(raw, raw.runs)
 
 
 # ── what a success costs ─────────────────────────────────────────────────────────────────────────────────
