@@ -24,14 +24,14 @@ def cause(call: Call, how: str) -> Cause:
 def changed(call: Call, node: Node, before: Node, prompts: Prompts) -> str:
     """Title: the system prompt is another one."""
     shown = _difference(prompts.text(_root(before).message_id), prompts.text(_root(node).message_id))
-    return f"{plain(call.who)}: message 1, the system prompt, changes from call to call ({shown}), so its cache is never read ({{times}} calls)"
+    return f"{plain(call.who)}: message 1, the system prompt, changes from call to call ({shown}), so its cache is never read ({{times}} in all)"
 
 
 def moved(call: Call, node: Node) -> str:
     """Title: the same message stands behind another prefix."""
     return (
         f"{plain(call.who)}: what stands before message {sum(1 for _ in upwards(node))} changes within a run, "
-        "so what follows is paid again ({times} calls)"
+        "so what follows is paid again ({times} in all)"
     )
 
 

@@ -24,7 +24,7 @@ def cause(call: Call) -> Cause:
 
 
 def title(call: Call) -> str:
-    return f"{plain(call.run_name)}: the same payload sent in full to parallel sub-agents ({{times}} times)"
+    return f"{plain(call.run_name)}: the same payload sent in full to parallel sub-agents ({{times}} in all)"
 
 
 def _overlap(earlier: Call, call: Call) -> bool:

@@ -32,13 +32,15 @@ def look(tools: list[ToolUse], asked: Asked, account: Account, tally: Tally) -> 
 
 
 def _title(call: Call, tool: str) -> str:
-    return f"{plain(call.who)}: {plain(tool)} called again and again with the same arguments and result ({{times}} loops)"
+    return f"{plain(call.who)}: {plain(tool)} called again and again with the same arguments and result ({{times}} in all)"
 
 
 def _loops(alike: list[ToolUse]) -> list[list[ToolUse]]:
     """Of calls with the same arguments those with the same result."""
     of_result: dict[object, list[ToolUse]] = defaultdict(list)
     for tool in alike:
-        if tool.status == "success" and tool.arguments_hash is not None:
+        # Where retention has taken a result, only its size is left: nobody can say that two were the same.
+        known = not (tool.result or "").startswith("[expired: ")
+        if tool.status == "success" and tool.arguments_hash is not None and known:
             of_result[tool.result, tool.result_bytes].append(tool)
     return [same for same in of_result.values() if len(same) >= IDENTICAL]

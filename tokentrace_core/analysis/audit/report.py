@@ -103,11 +103,13 @@ def last_days() -> Scope:
 
 
 def _totals(trace: Trace) -> tuple[int, int, int, int, int, int]:
+    expired = "c.run_id in (select id from main.runs where expired is not null)"
+    gone = expired if trace.has_column("runs", "expired") else "false"
     tokens = f"{PROMPT} + coalesce(c.output_tokens, 0)"
     sql, parameters = trace.alone("calls").select(
         f"""count(*), coalesce(sum({tokens}), 0), coalesce(sum(c.cost_nano_usd), 0),
             coalesce(sum(c.usage_source = 'estimated'), 0), coalesce(sum(c.cost_status = 'unpriced'), 0),
-            coalesce(sum(c.prompt_id is null), 0)"""
+            coalesce(sum(c.prompt_id is null or {gone}), 0)"""
     )
     calls, total, nano, estimated, unpriced, unreadable = next(trace.rows(sql, parameters))
     return calls, total, nano, estimated, unpriced, unreadable

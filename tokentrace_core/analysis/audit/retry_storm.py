@@ -63,11 +63,11 @@ def call_storms(calls: list[Call], attempts: int = ATTEMPTS) -> Iterator[list[Ca
 
 
 def _title_of_tool(call: Call, tool: str) -> str:
-    return f"{plain(call.who)}: {plain(tool)} retried more than 2 times with the same arguments ({{times}} storms)"
+    return f"{plain(call.who)}: {plain(tool)} retried more than 2 times with the same arguments ({{times}} in all)"
 
 
 def _title_of_prompt(call: Call) -> str:
-    return f"{plain(call.who)}: a failed prompt resent more than 2 times to {plain(call.model)} ({{times}} storms)"
+    return f"{plain(call.who)}: a failed prompt resent more than 2 times to {plain(call.model)} ({{times}} in all)"
 
 
 def _series(alike: Sequence[Tried], attempts: int) -> Iterator[list[Tried]]:

@@ -178,7 +178,7 @@ def _kind_of_prefix(call: Call, node: Node, sent: Sent) -> tuple[str, Node | Non
         return "broken_cache", None
     if fan_out.are_siblings(sent.chain.call, call):
         return "fan_out", None
-    goes_on = sent.chain.call.prompt_id == sent.node.id
+    goes_on = sent.chain.call.prompt_id == sent.node.id != call.prompt_id
     block = None if goes_on else refetch.fetched(node)
     return ("uncached_prefix" if block is None else "refetch"), block
 

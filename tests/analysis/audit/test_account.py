@@ -1,0 +1,128 @@
+"""The account: whatever happened, no token is claimed twice and no call for more than it cost."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.analysis.audit.conftest import BOOK, Agent, check, system, text, user
+from tests.analysis.audit.test_retries_and_loops import loop
+from tests.privacy.test_retention import let_go
+from tokentrace_core import Tracer
+from tokentrace_core.analysis import Scope
+from tokentrace_core.analysis.audit import audit
+from tokentrace_core.analysis.audit.account import _without
+
+DOCUMENTS = [text(1_200, word) for word in ("alpha", "beta", "gamma")]
+TOOLS = [{"name": f"tool_{number}", "description": text(250)} for number in range(6)]
+
+ask = st.fixed_dictionaries(
+    {
+        "kind": st.just("ask"),
+        "documents": st.lists(st.sampled_from(DOCUMENTS), max_size=3),
+        "read": st.integers(0, 3_000),
+        "write": st.integers(0, 3_000),
+        "filler": st.booleans(),
+        "clock": st.integers(0, 3),
+        "tools": st.booleans(),
+    }
+)
+use = st.fixed_dictionaries(
+    {"kind": st.just("use"), "error": st.booleans(), "argument": st.integers(0, 1), "large": st.booleans()}
+)
+
+
+def act(agent: Agent, action: dict[str, Any]) -> None:
+    if action["kind"] == "use":
+        result = text(30_000) if action["large"] else "ok"
+        agent.use("lookup", {"id": action["argument"]}, result, error="429" if action["error"] else None)
+        return
+    prompt = 100 + 1_300 * len(action["documents"]) + (1_500 if action["tools"] else 0)
+    read = min(action["read"], prompt)
+    agent.ask(
+        [system(f"It is {action['clock']} o'clock."), *map(user, action["documents"])],
+        ("Great question! I'd be happy to help you. " if action["filler"] else "") + "It is done.",
+        prompt=prompt,
+        read=read,
+        write=min(action["write"], prompt - read),
+        output=30,
+        tools=TOOLS if action["tools"] else None,
+    )
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(runs=st.lists(st.lists(ask | use, max_size=14), min_size=1, max_size=4))
+def test_findings_never_add_up_to_more_than_a_call_has_cost(runs: list[list[dict[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "traces.db"
+        with Tracer(path, prices=BOOK) as tracer:
+            agent = Agent(tracer)
+            for number, actions in enumerate(runs):
+                with tracer.run(f"run {number % 2}"):
+                    for action in actions:
+                        act(agent, action)
+        check(audit(path, Scope(), prices=BOOK), path)
+
+
+spans = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda span: (min(span), max(span)))
+
+
+@given(st.lists(spans), st.integers(0, 50), st.integers(0, 50))
+def test_what_is_left_of_a_span_is_what_nobody_took(
+    taken: list[tuple[int, int]], begin: int, end: int
+) -> None:
+    def places(spans: list[tuple[int, int]]) -> set[int]:
+        return {place for left, right in spans for place in range(left, right)}
+
+    free = _without(taken, begin, end)
+    assert places(free) == set(range(begin, end)) - places(taken)
+    assert sum(right - left for left, right in free) == len(places(free))
+
+
+def test_a_call_priced_by_a_book_that_is_not_at_hand_is_scaled_to_what_it_cost(
+    agent: Agent, tracer: Tracer
+) -> None:
+    loop(agent, 6)
+    assert tracer.flush(10)
+    found = audit(tracer.path, Scope())
+    assert found.wasted_nano_usd == 4 * 1_100_000, "a whole call needs no rates"
+
+
+def test_what_retention_has_taken_is_said_and_not_guessed(agent: Agent, tracer: Tracer, db: Path) -> None:
+    loop(agent, 6)
+    for _ in range(5):
+        with tracer.run("support"):
+            agent.ask(
+                [user("Where?")], "Certainly! I'd be happy to help you with that. It is here.", output=40
+            )
+    tracer.close()
+    before = audit(db, Scope(), prices=BOOK)
+    assert {finding.kind for finding in before.findings} == {"loop", "preamble"}
+    later = datetime.now(UTC) + timedelta(days=3)
+    let_go(db, later, payloads="1d", traces="900d", summaries="900d", aggregates="900d")
+    after = audit(db, Scope(), prices=BOOK)
+    assert after.unreadable_calls == after.calls == 12
+    assert {finding.kind for finding in after.findings} == {"preamble"}, "noted when it was recorded"
+
+
+@pytest.mark.parametrize(
+    "statement", ["drop table prompts", "delete from messages", "update messages set body = '{'"]
+)
+def test_a_file_with_holes_is_audited_as_far_as_it_goes(
+    agent: Agent, tracer: Tracer, db: Path, statement: str
+) -> None:
+    loop(agent, 6)
+    tracer.close()
+    with closing(sqlite3.connect(db)) as file, file:
+        file.execute("delete from prompts" if "prompts" in statement else statement)
+    assert [finding.kind for finding in audit(db, Scope(), prices=BOOK).findings] == ["loop"]
