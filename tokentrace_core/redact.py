@@ -220,11 +220,13 @@ class Redactor:
 
     def _new_spans(self, text: str, folded: Folded, sheet: Sheet) -> list[Span]:
         found = self._search.look(sheet)
-        new = [
-            (*folded.origin(start + piece.start(), start + piece.end()), rank)
-            for start, end, rank in _merged(found)
-            for piece in _UNMASKED.finditer(folded.text[start:end])
-        ]
+        new: list[Span] = []
+        for start, end, rank in _merged(found):
+            if folded.text.find(MASK, start, end) < 0:
+                new.append((*folded.origin(start, end), rank))
+            else:
+                pieces = _UNMASKED.finditer(folded.text, start, end)
+                new += [(*folded.origin(*piece.span()), rank) for piece in pieces]
         return self._not_allowed(text, new) if new and self._allowed else new
 
     def _not_allowed(self, text: str, spans: list[Span]) -> list[Span]:

@@ -16,10 +16,12 @@ _NAME_BEGINS = re.compile(r"[.'!#$&*^~%\-]+")
 #: What stands between `//` and `@` in an address of a service, where `redaction_keys` looks for passwords.
 _USER_OF_URL = re.compile(r"://[^\s/?#@\"'<>\0]{0,128}\Z")
 #: Ends of file and unit names (`icon@2x.png`, `getty@tty1.service`), which are no domains.
-_FILES = re.compile(
-    r"\.(?:png|jpe?g|gif|svg|webp|ico|css|js|mjs|json|ya?ml|toml|lock|txt|html|whl|gz|tgz|zip|service|socket|timer"
-    r"|target|mount|slice)\Z",
-    re.IGNORECASE,
+_FILES = frozenset(
+    re.findall(
+        r"\S+",
+        "png jpg jpeg gif svg webp ico css js mjs json yml yaml toml lock txt html whl gz tgz zip service socket timer"
+        " target mount slice",
+    )
 )
 _ROLES = frozenset({"git", "hg", "svn"})
 _LONGEST_NAME = 160
@@ -32,12 +34,16 @@ def _mailbox(text: str, start: int, end: int) -> Region | None:
     begin = start - name.end()
     if (signs := _NAME_BEGINS.match(text, begin, start)) is not None:
         begin = signs.end()
-    if begin == start or text[begin:start] in _ROLES or _FILES.search(text, start, end) is not None:
+    if begin == start or text[begin:start] in _ROLES or _is_file(text, start, end):
         return None
     if text[end : end + 1] == "(":  # a method of a product of matrices
         return None
     url = _USER_OF_URL.search(text, max(0, begin - _LONGEST_NAME), begin)
     return None if url is not None and (":" in url[0][3:] or ":" in text[begin:start]) else (begin, end)
+
+
+def _is_file(text: str, start: int, end: int) -> bool:
+    return text[text.rfind(".", start, end) + 1 : end].lower() in _FILES
 
 
 def _spelled_mailbox(text: str, start: int, end: int) -> Region | None:

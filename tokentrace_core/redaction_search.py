@@ -107,8 +107,8 @@ def _joined(regions: list[Region], left: int, right: int, length: int) -> Iterat
         if begin - left > end:
             if end >= 0:
                 yield start, end
-            start, end = max(begin - left, 0), min(stop + right, length)
+            start, end = begin - left, stop + right
         elif stop + right > end:
-            end = min(stop + right, length)
+            end = stop + right
     if end >= 0:
-        yield start, end
+        yield start, end if end < length else length

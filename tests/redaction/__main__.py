@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import time
+from random import Random
 
 from tests.redaction.score import Score, disguised, is_right, lookalikes, plain, scores, whole
 from tokentrace_core import Redactor
@@ -28,7 +30,26 @@ def main() -> None:
             if not asked.brief or min(parts[part].get(kind, Score(0, 0)).share for part in parts) < 0.99:
                 _print(kind, parts[False][kind], parts[True].get(kind, Score(0, 0)))
         _print("all", whole(parts[False]), whole(parts[True]))
-    print(f"\nfailures: {redactor.failures}")
+    if not asked.show:
+        _print_times(asked.size, asked.seed, redactor)
+    print(f"failures: {redactor.failures}")
+
+
+def _print_times(size: int, seed: int, redactor: Redactor) -> None:
+    """CPU per text, of such texts as an agent's step has: dozens of the corpus's, up to 8 kB."""
+    r = Random(seed)
+    cases = [case.text for corpus in _CORPORA.values() for case in corpus(size, seed)]
+    texts = ["\n".join(r.choices(cases, k=r.randint(2, 40)))[:8_000] for _ in range(4 * size)]
+    times = sorted(_seconds(redactor, text) for text in texts)
+    median, p99 = (times[int(len(times) * share)] * 1e3 for share in (0.5, 0.99))
+    length = sum(map(len, texts)) // len(texts)
+    print(f"\ntexts of {length} characters on average: median {median:.2f} ms, p99 {p99:.2f} ms of CPU")
+
+
+def _seconds(redactor: Redactor, text: str) -> float:
+    started = time.thread_time()
+    redactor.redact(text)
+    return time.thread_time() - started
 
 
 def _print(name: str, *columns: Score) -> None:
