@@ -35,6 +35,7 @@ from tokentrace_core.reserving import ReservedAmount, nano_of
 from tokentrace_core.shield import shielded
 from tokentrace_core.store.connection import Key, use_key
 from tokentrace_core.store.jsonl_writer import check_fits, is_for_lines
+from tokentrace_core.store.known_files import Remembering
 from tokentrace_core.store.month_watch import MonthWatch
 from tokentrace_core.store.process_end import at_process_end
 from tokentrace_core.store.retention import Retention
@@ -280,6 +281,11 @@ class Tracer(Propagation):
     def losses(self) -> dict[str, int]:
         """What could not be stored, by reason. Empty when all is well."""
         return self._writer.losses
+
+    def writes_log(self, path: Path) -> None:
+        """Its lines name users, so a purge of this tracer's file has to find them."""
+        if not is_for_lines(self.path):
+            self._writer.put(Remembering("log", path))
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all that was recorded is in the file. False if that took longer than `timeout` seconds."""

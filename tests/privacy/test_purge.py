@@ -22,6 +22,7 @@ import pytest
 from tests.privacy.big_file import CANARIES, VICTIM, hits, totals
 from tests.privacy.conftest import Command, Killed
 from tokentrace_core import Budget, ModelPrice, PriceBook, Redactor, Tracer
+from tokentrace_core.logs import attach
 from tokentrace_core.store import audit, repriced_file
 from tokentrace_core.store import purge as purging
 from tokentrace_core.store.purge_journal import Journal
@@ -404,6 +405,41 @@ def test_a_purge_that_is_half_done_is_said_by_whoever_opens_the_file(
     assert "purge --yes" in command("doctor").stdout
     assert command("purge", "--yes").returncode == 0
     assert "purge --yes" not in command("doctor").stdout
+
+
+def test_the_lines_of_a_user_in_our_log_are_blanked_and_those_of_others_stay(
+    db: Path, prices: PriceBook, tmp_path: Path, answer: Ask
+) -> None:
+    path = tmp_path / "agent.log"
+    with Tracer(db, prices=prices) as tracer:
+        log = attach(tracer, path)
+        ran = record(tracer, "ada.lovelace", "canary-said", session="session-of-ada")
+        record(tracer, "grace.hopper", "hello")
+        assert tracer.flush(10)
+        theirs = [line for line in path.read_text().splitlines() if "grace.hopper" in line]
+        done = answer("purge", "--user", "ada.lovelace", "--yes")
+        assert (done["files_with_bytes_left"], done["rows"]["log lines"] > 1) == ([], True)
+        record(tracer, "grace.hopper", "hello again")
+        log.close()
+    said = path.read_text()
+    assert not any(name in said for name in ("ada.lovelace", ran, "session-of-ada"))
+    lines = [json.loads(line) for line in said.splitlines() if line.strip()]
+    assert {line["user"] for line in lines} == {"grace.hopper"}
+    assert len(lines) == 2 * len(theirs)
+
+
+def test_a_user_who_stands_in_a_log_only_goes_from_there(
+    db: Path, prices: PriceBook, tmp_path: Path, answer: Ask
+) -> None:
+    path = tmp_path / "agent.log"
+    with Tracer(db, prices=prices) as tracer:
+        attach(tracer, path)
+        record(tracer, "ada.lovelace", "hello")
+    with closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("delete from runs")
+        connection.execute("delete from sessions")
+    assert answer("purge", "--user", "ada.lovelace", "--yes")["rows"]["log lines"] > 0
+    assert "ada.lovelace" not in path.read_text()
 
 
 def test_the_files_beside_the_trace_are_for_its_owner_only(two_users: Path, command: Command) -> None:

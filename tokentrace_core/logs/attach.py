@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blinker import ANY
@@ -39,6 +40,8 @@ def attach(
     """
     log = RunLog(tracer.recorder, target, level, debug_runs)
     _attached.setdefault(tracer.recorder, []).append(log)
+    if isinstance(target, str | os.PathLike):
+        tracer.writes_log(Path(target))
     return log
 
 

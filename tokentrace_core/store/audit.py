@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from tokentrace_core.store.connection import connect
+from tokentrace_core.store.known_files import remember
 from tokentrace_core.store.subjects import Subjects
 from tokentrace_core.store.trace_file import transaction
 
@@ -60,11 +61,7 @@ def note_in(
             with transaction(connection):
                 note(connection, action, of=of, **detail)
                 if copy is not None:
-                    where = str(copy.expanduser().absolute())
-                    connection.execute(
-                        "insert or replace into copies values (?, 'export', ?)",
-                        [where, time.time_ns() // 1_000],
-                    )
+                    remember(connection, "export", copy)
         return True
     except sqlite3.Error as error:
         log.warning("tokentrace: %s could not be noted in the audit log of %s: %s", action, path, error)

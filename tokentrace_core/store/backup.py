@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from tokentrace_core.errors import StoreError
 from tokentrace_core.store import audit
 from tokentrace_core.store.connection import connect
+from tokentrace_core.store.known_files import remember
 from tokentrace_core.store.pieces import Tell
 from tokentrace_core.store.purge import reapply
 from tokentrace_core.store.reader import Reader
@@ -32,10 +32,7 @@ def back_up(path: Path, to: Path) -> int:
         _begin(draft, to)
         try:
             with transaction(connection):  # at first: also what a killed process leaves of it is to be found
-                connection.execute(
-                    "insert or replace into copies values (?, 'backup', ?)",
-                    [str(to), time.time_ns() // 1_000],
-                )
+                remember(connection, "backup", to)
             connection.execute("vacuum into ?", [str(draft)])
             _check(draft)
             draft.rename(to)

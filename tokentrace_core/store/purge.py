@@ -22,6 +22,7 @@ from tokentrace_core.store import audit
 from tokentrace_core.store.connection import key_of
 from tokentrace_core.store.pieces import Progress, Tell, do_all
 from tokentrace_core.store.purge_journal import Done, Journal
+from tokentrace_core.store.purge_logs import blank
 from tokentrace_core.store.purge_proof import Purged, copies_of, prove
 from tokentrace_core.store.subjects import Subjects
 from tokentrace_core.store.trace_file import transaction
@@ -52,7 +53,7 @@ def purge(path: Path, user: str, tell: Tell = lambda _: None) -> Purged:
     if unfinished is None and not _is_known(path, user):
         nothing = Purged(user, encrypted=key_of(path) is not None)
         prove(path, user, nothing, tell)
-        if not nothing.left:
+        if not nothing.left and not nothing.in_logs:
             with opened(path) as connection, transaction(connection):
                 audit.note(connection, "purge", of=("user", user), rows={})
             return nothing
@@ -103,6 +104,8 @@ def _purge(path: Path, user: str, tell: Tell) -> Purged:
                 _wipe(connection, copy, tell)
         except StoreError as error:  # it has another key, or is damaged: the others go on
             result.closed[str(copy)] = str(error)
+    for log in copies["log"]:
+        _blank_log(log, user, journal, result)
     prove(path, user, result, tell)
     result.seconds = time.monotonic() - began
     with opened(path) as connection, transaction(connection):
@@ -129,6 +132,17 @@ def _may_have(backup: Path, user: str) -> bool:
         return any(count(backup, user).values())
     except StoreError:  # nobody can tell
         return True
+
+
+def _blank_log(log: Path, user: str, journal: Journal, result: Purged) -> None:
+    begun = journal.begun()
+    runs, sessions = (begun.runs, begun.sessions) if begun else ([], [])
+    try:
+        lines = blank(log, {"trace_id": {*runs}, "session": {*sessions}, "user": {user}})
+    except OSError as error:
+        result.closed[str(log)] = str(error)
+    else:
+        result.deleted["log lines"] += lines
 
 
 def _delete_rows(

@@ -22,6 +22,7 @@ from tokentrace_core.store.user_rows import UserRows
 
 #: A shorter name stands in many words.
 _TELLING = 8
+_LOG_LINES = "log lines"
 
 
 @dataclass
@@ -58,6 +59,11 @@ class Purged:
         self.seconds += other.seconds
 
     @property
+    def in_logs(self) -> bool:
+        """Whether log files speak of them."""
+        return any(_LOG_LINES in told for told in self.mentions.values())
+
+    @property
     def left(self) -> list[str]:
         """Files in which there are bytes of the user that no row of others accounts for, or in which nobody can look."""
         found = [path for path, kinds in self.hits.items() if kinds and not self.mentions.get(path)]
@@ -72,7 +78,13 @@ def copies_of(connection: sqlite3.Connection) -> dict[str, list[Path]]:
     rows = [
         (kind, Path(path)) for kind, path in connection.execute("select kind, path from copies order by path")
     ]
-    there = {of: [path for kind, path in rows if kind == of and path.exists()] for of in ("backup", "export")}
+    there = {
+        of: [path for kind, path in rows if kind == of and path.exists()]
+        for of in ("backup", "export", "log")
+    }
+    there["log"] += [
+        found for kind, path in rows if kind == "log" for found in _named(path, "[0-9]*")
+    ]  # rotated
     return {**there, "draft": [draft for _, path in rows for draft in _named(path, "*.part*")]}
 
 
@@ -88,12 +100,16 @@ def prove(path: Path, user: str, result: Purged, tell: Tell) -> None:
         [
             *(each for file in ours for each in _with_its_logs(file)),
             *copies["export"],
+            *copies["log"],
             *copies["draft"],
             *left_by_others(path),
         ],
         needles,
         lambda done, of: tell(Progress("searching the raw bytes", done, of)),
     )
+    for log in map(str, copies["log"]):  # what was theirs is blank: the rest is of others
+        if told := sum(result.hits.get(log, {}).values()):
+            result.mentions[log] = {_LOG_LINES: told}
     for file in ours:
         found = {kind for each in _with_its_logs(file) for kind in result.hits.get(str(each), ())}
         if not found:
