@@ -200,13 +200,14 @@ def test_what_was_cached_already_is_not_saved_again(tracer: Tracer, db: Path) ->
     assert saved(what_if(db, [CachePrefix()])) == [100 * (NEW - READ) - 100 * (WRITE - NEW)]
 
 
-def test_a_cache_that_works_by_itself_asks_nothing_for_writing(tracer: Tracer, db: Path) -> None:
-    with tracer.run("chat") as run:
+def test_a_cache_that_works_by_itself_asks_nothing_for_writing(db: Path) -> None:
+    """Whatever a price of your own would have writing cost."""
+    book = PriceBook({"gpt-4o": ModelPrice(input=3, output=10, cache_read=1, cache_write_5m=9)})
+    with Tracer(db, prices=book) as tracer, tracer.run("chat") as run:
         for number in range(3):
             ask(run, [say("system", 8_000), say("user", 4_000, str(number))], model="gpt-4o")
-    tracer.flush(10)
     in_steps_of_128 = 2_000 // 128 * 128
-    assert saved(what_if(db, [CachePrefix()])) == [2 * in_steps_of_128 * (2_500 - 1_250)]
+    assert saved(what_if(db, [CachePrefix()], prices=book)) == [2 * in_steps_of_128 * (3_000 - 1_000)]
 
 
 # ── less to send ─────────────────────────────────────────────────────────────────────────────────────────

@@ -142,6 +142,13 @@ def test_the_runs_that_are_named_show_it(compare: Compare, db: Path) -> None:
     assert [calls[run] for run in found.causes[0].run_ids] == [13, 13, 13]
 
 
+def test_a_tool_that_errs_now_and_then_is_not_blamed_for_a_loop(compare: Compare) -> None:
+    """One failure more in a run does not explain eight turns more."""
+    found = compare(USUAL, replace(USUAL, turns=12, failing=1))
+    assert found.causes[0].name == "more_turns"
+    assert "tool" not in found.causes[0].place
+
+
 def test_a_longer_loop_is_not_taken_for_a_longer_prompt(compare: Compare) -> None:
     found = compare(USUAL, replace(USUAL, turns=12))
     longer = {effect.name: (effect.before, effect.after) for effect in found.effects}["input"]
