@@ -133,6 +133,18 @@ def test_a_user_with_a_name_like_any_word_is_deleted_and_nobody_else(
     assert rows(db, "select user_id from runs order by 1") == [("10",), ("11",)]
 
 
+def test_a_name_that_stands_in_words_of_the_file_itself_is_no_false_alarm(
+    db: Path, prices: PriceBook, answer: Ask
+) -> None:
+    with Tracer(db, prices=prices) as tracer:
+        record(tracer, "ada", "hello")
+        record(tracer, "grace.hopper", "good morning")
+    done = answer("purge", "--user", "ada", "--yes")
+    assert b"metadata" in db.read_bytes()
+    assert (done["rows"]["runs"], done["files_with_bytes_left"]) == (1, [])
+    assert purging.begun(db) is None
+
+
 def test_a_session_that_two_share_loses_only_the_ones_part(db: Path, prices: PriceBook, answer: Ask) -> None:
     with Tracer(db, prices=prices) as tracer:
         record(tracer, "ada.lovelace", "mine", session="shared-session")

@@ -46,7 +46,8 @@ class UserRows:
         """Rows, by table and column, in which one of the names stands: as a whole value, or within a text."""
         found: Counter[str] = Counter()
         tables = self._file.execute("select name from sqlite_master where type = 'table'").fetchall()
-        for (table,) in tables:
+        # A short name may stand in words of the file's own, such as "ada" in "metadata".
+        for (table,) in [*tables, ("sqlite_master",)]:
             for column in self._file.execute("select name from pragma_table_info(?)", [table]).fetchall():
                 told = f'"{table}"."{column[0]}"'
                 [count] = self._file.execute(
