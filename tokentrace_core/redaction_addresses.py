@@ -43,7 +43,7 @@ def _mailbox(text: str, start: int, end: int) -> Region | None:
 
 
 def _is_file(text: str, start: int, end: int) -> bool:
-    return text[text.rfind(".", start, end) + 1 : end].lower() in _FILES
+    return text[start:end].rpartition(".")[2].lower() in _FILES
 
 
 def _spelled_mailbox(text: str, start: int, end: int) -> Region | None:
