@@ -190,3 +190,8 @@ def test_a_month_has_office_hours_heavy_users_failures_and_scores(month: Month) 
         )
         > 200
     )
+
+
+def test_a_month_without_runs_wastes_nothing(tmp_path: Path) -> None:
+    planted = write_month(tmp_path / "m.db", start=START, scale=0)
+    assert (planted.token_share, planted.dollar_share, planted.tokens_after) == (0, 0, 0)

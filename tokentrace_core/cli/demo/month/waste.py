@@ -64,11 +64,11 @@ class Planted(NamedTuple):
 
     @property
     def token_share(self) -> float:
-        return self.tokens / self.total_tokens
+        return self.tokens / self.total_tokens if self.total_tokens else 0.0
 
     @property
     def dollar_share(self) -> float:
-        return self.nano_usd / self.total_nano_usd
+        return self.nano_usd / self.total_nano_usd if self.total_nano_usd else 0.0
 
     @property
     def tokens_after(self) -> int:
