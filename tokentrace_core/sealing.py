@@ -14,7 +14,7 @@ from tokentrace_core.errors import BudgetExceeded
 from tokentrace_core.payload import Payload, canonical_json, snapshot
 from tokentrace_core.prompts import Message
 from tokentrace_core.redact import Redactor
-from tokentrace_core.redaction_policy import Field
+from tokentrace_core.redaction_policy import Field, Policy
 from tokentrace_core.shield import describe_error
 from tokentrace_core.spans import Span
 
@@ -25,6 +25,10 @@ def identifier(value: Any) -> str:
         return value
     plain = snapshot(value)
     return plain if isinstance(plain, str) else canonical_json(plain)
+
+
+#: Characters of a name. It is redacted on the agent's thread, repeated in every report, and nobody reads more of it.
+_LONGEST_NAME = 2_000
 
 
 class Sealer:
@@ -50,12 +54,19 @@ class Sealer:
         return Payload(value, self._redactor.policy(field), max_text=self._result_chars)
 
     def name(self, text: Any) -> str | None:
-        return None if text is None else self._redactor.redact(identifier(text))
+        return None if text is None else self._named(text, self._redactor)
 
     def names(self, texts: Any) -> list[str]:
         many = texts if isinstance(texts, list | tuple | set | frozenset) else [texts]
         policy = self._redactor.policy("tags")
-        return [policy.redact(identifier(text)) for text in many if text is not None]
+        return [self._named(text, policy) for text in many if text is not None]
+
+    @staticmethod
+    def _named(given: Any, policy: Policy) -> str:
+        text = identifier(given)
+        if len(text) <= _LONGEST_NAME:
+            return policy.redact(text)
+        return Payload(text, policy, max_text=_LONGEST_NAME).text
 
     def person(self, given: Any) -> str:
         """A user's id."""

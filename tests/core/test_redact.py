@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokentrace_core import redaction_labels, redaction_search
+from tokentrace_core import Tracer, redaction_labels, redaction_search
 from tokentrace_core.redact import DEFAULT_RULES, Redactor, Rule
 
 SECRETS = {
@@ -369,3 +369,12 @@ def test_a_password_that_begins_like_a_stand_in_is_a_password(value: str) -> Non
 )
 def test_a_stand_in_for_a_password_is_none(value: str) -> None:
     assert Redactor().redact(f"password: {value}") == f"password: {value}"
+
+
+def test_a_name_without_an_end_is_cut_and_says_so(tracer: Tracer) -> None:
+    with tracer.run("x" * 1_000_000, tags=["y" * 1_000_000]) as run:
+        pass
+    assert run.span is not None
+    for kept in (run.span.name, *run.span.tags):
+        assert len(kept) < 3_000
+        assert kept.endswith("truncated, original 1000000 characters]")

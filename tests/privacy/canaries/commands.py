@@ -44,6 +44,9 @@ ASKED: dict[str, Sequence[Sequence[str]]] = {
     "restore": (),  # makes a file of a backup, which is looked at itself
     "rekey": (),  # makes the file unreadable for those that come after
     "audit-log": ([],),
+    "report": (["--html", "NEW"],),
+    "export": (["NEW"],),
+    "import": (),  # takes in what an export has let out
     "redact": (["--check", "SECRETS"], ["SECRETS"]),
     "doctor": ([],),
 }
@@ -80,6 +83,7 @@ def _asked_alone(db: Path, *command: str) -> str:
     """In a process of its own, which may last: not every command comes to an end."""
     with subprocess.Popen(
         [sys.executable, "-m", "tokentrace_core.cli", "--db", str(db), *command],
+        cwd=db.parent,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
