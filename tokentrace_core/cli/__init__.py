@@ -3,7 +3,8 @@
     tokentrace runs | show RUN | cost --by user,model --since 7d | tail | prices MODEL | doctor
 
 Every command prints for people by default and one JSON document with `--json`; both go to stdout, everything
-else to stderr. Exit codes: 0 fine, 1 the answer could not be given (one sentence says why), 2 wrong usage.
+else to stderr. Exit codes: 0 fine, 1 the answer could not be given (one sentence says why), 2 wrong usage,
+3 `audit --fail-over`: more is avoidable than allowed.
 
 A command lives in the module of its name and is imported when it is called, so that `--help` stays quick. To
 add one: a module with `@main.command`, and its line in `COMMANDS`.

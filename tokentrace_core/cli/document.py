@@ -14,7 +14,8 @@ The commands wrap it: `show` prints the run (with `--messages` also `messages`, 
 `model`, `new`, `repeated`, `answer`); `runs` prints `{"runs": [...], "losses": [{reason, records, at}]}`; `cost` `{"by", "since", "until", "where", "rows", "total"}`;
 its questions `{"question", "since", "until", "where", ...}`; `metrics` `{"by", "since", "until", "where", "metrics" or "groups"}`;
 `prices MODEL` `{"model", "provider", "price_version", "context_window", "per_million_usd", "tiers"}`, `prices`
-`{"unpriced": [...]}`; `doctor` `{"ok", "checks"}`; `tail` one line per event: `event`, `at`, `run_id`, `run_name`
+`{"unpriced": [...]}`; `doctor` `{"ok", "checks"}`; `audit` `{"cost_usd", "avoidable", "findings": [{kind, title, wasted_tokens, wasted_nano_usd, calls, sql, fix, …}],
+"queries"}`, with `--weekly` also `{"week_before", "changes"}`; `tail` one line per event: `event`, `at`, `run_id`, `run_name`
 and the span.
 """
 

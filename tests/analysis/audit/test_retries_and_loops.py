@@ -136,3 +136,4 @@ def test_a_storm_within_a_loop_is_not_paid_twice(agent: Agent, audited: Audited)
     found = audited()
     assert {finding.kind for finding in found.findings} == {"retry_storm", "loop"}
     assert found.wasted_nano_usd == (3 + 2) * 1_000_000
+    assert found.wasted_tokens == (3 + 2) * 1_000
