@@ -153,7 +153,6 @@ def check(found: Metrics, parts: list[Part]) -> None:
 def check_steps(found: Metrics, parts: list[Part]) -> None:
     longest = max(len(part.steps) for part in parts)
     assert [step.step for step in found.steps_by_number] == list(range(1, longest + 1))
-    spent = 0.0
     for place, step in enumerate(found.steps_by_number):
         reached = [(part, part.steps[place]) for part in parts if len(part.steps) > place]
         costs = [part.step_cost(each) for part, each in reached]
@@ -163,12 +162,11 @@ def check_steps(found: Metrics, parts: list[Part]) -> None:
             for call in part.calls
             if call["step_id"] == each["id"]
         ]
-        spent += sum(costs) / len(costs)
+        so_far = [sum(map(part.step_cost, part.steps[: place + 1])) for part, _ in reached]
+        firsts = [part.step_cost(part.steps[0]) for part, _ in reached]
         assert (step.runs, step.mean_nano_usd) == (len(reached), pytest.approx(sum(costs) / len(costs)))
         assert step.mean_input_tokens == pytest.approx(sum(sent) / len(reached))
-        if place == 0:
-            first = spent
-        assert step.multiplier == pytest.approx(spent / first)
+        assert step.multiplier == (pytest.approx(sum(so_far) / sum(firsts)) if sum(firsts) else None)
     late = [part.step_cost(step) for part in parts for step in part.steps[4:]]
     assert found.late_step_nano_usd == (pytest.approx(sum(late) / len(late)) if late else None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
+from itertools import accumulate
 from operator import add
 
 from tokentrace_core.analysis.distribution import distribution
@@ -42,7 +43,10 @@ class Measuring:
         self._reached: list[int] = []
         self._nano: list[int] = []
         self._prompts: list[int] = []
-        """By the step's place, from 0: how many there are, what they cost, what was sent."""
+        self._so_far: list[int] = []
+        self._firsts: list[int] = []
+        """By the step's place, from 0: how many there are, what they cost, what was sent, what
+        their runs had cost by then, and what the first steps of these had."""
 
     def add(
         self, status: str, started_at: int, ended_at: int | None, waiting_ms: int, synopsis: Synopsis
@@ -84,9 +88,13 @@ class Measuring:
             self._nano += more
             self._prompts += more
             self._reached += more
+            self._so_far += more
+            self._firsts += more
         if count:
             self._reached[count - 1] += 1  # summed up from the back at the end
+            self._firsts[count - 1] += steps.nano[0]
         self._nano[:count] = map(add, self._nano, steps.nano)
+        self._so_far[:count] = map(add, self._so_far, accumulate(steps.nano))
         self._prompts[:count] = map(add, self._prompts, steps.input_tokens)
 
     def _add_tools(self, synopsis: Synopsis) -> None:
@@ -136,13 +144,16 @@ class Measuring:
 
     def _by_number(self) -> list[StepMetrics]:
         found: list[StepMetrics] = []
-        came, spent = sum(self._reached), 0.0
+        came, first = sum(self._reached), sum(self._firsts)
         for place, ended_here in enumerate(self._reached):
             mean = self._nano[place] / came
-            spent += mean
-            first = found[0].mean_nano_usd if found else mean
-            found.append(StepMetrics(place + 1, came, mean, self._prompts[place] / came, _part(spent, first)))
+            found.append(
+                StepMetrics(
+                    place + 1, came, mean, self._prompts[place] / came, _part(self._so_far[place], first)
+                )
+            )
             came -= ended_here
+            first -= self._firsts[place]
         return found
 
     def _tool(self, name: str) -> ToolMetrics:

@@ -39,7 +39,7 @@ class StepMetrics(Struct):
     mean_nano_usd: float
     mean_input_tokens: float
     multiplier: float | None
-    """What a run has cost when this step ends, in first steps: with a prompt that does not grow, its number."""
+    """What the runs that came so far had cost when this step ended, in first steps of theirs: its number, if no prompt grew."""
 
 
 class Metrics(Struct, kw_only=True):
