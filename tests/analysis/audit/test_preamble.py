@@ -86,3 +86,16 @@ def test_one_sure_is_no_habit(agent: Agent, audited: Audited) -> None:
     replies(agent, 2, prompt=100, output=35)
     replies(agent, 30, "Sure! ", prompt=100, output=20)
     assert audited().findings == ()
+
+
+def test_filler_in_a_call_that_should_not_have_been_made_is_not_paid_twice(
+    agent: Agent, audited: Audited
+) -> None:
+    with agent.tracer.run("support"):
+        for _ in range(8):
+            agent.ask([user("Where is it?")], FILLER[2] + ANSWER, prompt=100, output=35)
+            agent.use("lookup", {"id": 1}, error="429")
+    storm, filler = sorted(audited().findings, key=lambda finding: finding.kind, reverse=True)
+    assert (storm.kind, filler.kind) == ("retry_storm", "preamble")
+    assert (len(storm.calls), len(filler.calls)) == (5, 3)
+    assert not set(storm.calls) & set(filler.calls)
