@@ -216,6 +216,36 @@ def test_a_forked_worker_that_just_ends_has_written_everything(
     assert rows(db, "select count(*) from llm_calls where status = 'success'") == [(1,)]
 
 
+def test_a_fork_amid_the_import_of_a_library_leaves_the_child_all_of_it(script: Script, db: Path) -> None:
+    done = script("""
+        import importlib.machinery, time
+
+        class Slow:
+            def find_spec(self, name, path, _=None):
+                if name != "sqlite_utils.migrations":
+                    return None
+                spec = importlib.machinery.PathFinder.find_spec(name, path)
+                execute = spec.loader.exec_module
+                spec.loader.exec_module = lambda module: (time.sleep(3), execute(module))
+                return spec  # takes longer than a fork waits for a batch
+
+        sys.meta_path.insert(0, Slow())
+        tracer = Tracer(db)
+        with tracer.run("parent"):
+            time.sleep(0.2)
+            if (child := os.fork()) == 0:
+                with tracer.run("child"):
+                    pass
+                os._exit(0 if tracer.flush(10) else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(db, "select name, status from runs order by name") == [
+        ("child", "success"),
+        ("parent", "success"),
+    ]
+
+
 def test_a_pool_of_forked_workers_has_written_everything_when_it_is_closed(script: Script, db: Path) -> None:
     done = script("""
         import multiprocessing

@@ -12,6 +12,7 @@ import time
 import weakref
 from pathlib import Path
 
+from tokentrace_core.store import trace_file
 from tokentrace_core.store.jsonl_writer import JsonlWriter, is_for_lines
 from tokentrace_core.store.process_end import at_process_end, mind_multiprocessing
 from tokentrace_core.store.trace_file import Durability
@@ -19,6 +20,8 @@ from tokentrace_core.store.writer import Writer
 
 EXIT_S = 2.0
 _FORK_S = 1.0
+#: An import takes as long as the machine needs for it; one that hangs on a dead disk must not hang the fork as well.
+_IMPORT_S = 10.0
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 _by_path: dict[Path, tuple[Writer, int]] = {}
@@ -67,9 +70,12 @@ def _flush_at_exit() -> None:
 
 def _before_fork() -> None:
     _resting.writers = [writer for writer in list(_writers) if writer.rest(_FORK_S)]
+    _resting.importing = trace_file.importing.acquire(timeout=_IMPORT_S)
 
 
 def _after_fork_in_parent() -> None:
+    if _resting.importing:
+        trace_file.importing.release()
     for writer in _resting.writers:
         writer.go_on()
 
@@ -77,6 +83,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _registry
     _registry = threading.Lock()
+    trace_file.importing = threading.Lock()
     for writer in list(_writers):
         _inherited.append(writer.begin_afresh())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -39,6 +40,9 @@ _ALONE_S = 2.0
 
 #: Rows are small or about 2 KB: on pages of the usual 4 KB, half of a file would be air.
 _PAGE_BYTES = 2_048
+
+#: Held while sqlite-utils is imported. A fork amid that would leave the child with half of a module, for good.
+importing = threading.Lock()
 
 Identity = tuple[int, int]
 #: "normal": survives whatever happens to the process; a power cut may cost the last moments. "full": not even those.
@@ -256,7 +260,8 @@ def _code(error: Exception) -> int | None:
 def _import() -> None:
     """sqlite-utils is most of what `import tokentrace_core` would cost: so on the writer's thread, and before anybody
     waits for it."""
-    import tokentrace_core.store.schema  # noqa: F401
+    with importing:
+        import tokentrace_core.store.schema  # noqa: F401
 
 
 def _connected(path: Path) -> sqlite3.Connection:
