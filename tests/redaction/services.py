@@ -94,7 +94,7 @@ ADDRESS_TEXTS = (
     'https://acme.blob.core.windows.net/c/b?sv=2022-11-02&se=2026-11-21T00:00:00Z&sig={x}%3D',
     'https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature={x}',
     'Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey={x}=',
-    'AccountName=acme;AccountKey={x}==;EndpointSuffix=core.windows.net', '//registry.npmjs.org/:_authToken={x}',
+    'AccountName=acme;AccountKey={x}==;EndpointSuffix=core.windows.net', '//packages.acme.example/:_authToken={x}',
     '{{"auths": {{"https://index.docker.io/v1/": {{"auth": "{x}=="}}}}}}',
     'users:\n- name: admin\n  user:\n    client-key-data: {x}=\n', '    token: {x}\n',
     'Set-Cookie: sessionid={x}; HttpOnly; Path=/', 'Cookie: PHPSESSID={x}; lang=en',
