@@ -31,6 +31,7 @@ _TRIED_ELSEWHERE = re.compile(r"^pip install ")
 _SERVES_FOR_EVER = {"datasette traces.db": "datasette traces.db --get /traces/run_costs.json?_shape=objects"}
 #: What a command of the README says -> what must be in its answer after the demo.
 _ANSWERS = {
+    "tokentrace demo --month": r"47% of the tokens are wasted, in four places:",
     "tokentrace demo": r"⛔ refused",
     "tokentrace runs": r"(?:\n.* librarian .*){3}",
     "tokentrace show last --messages": r"(?s)total  .*── call 1 .*→ list_files",
@@ -40,7 +41,30 @@ _ANSWERS = {
     "avg(cost_usd)": r"\n *\d+(\.\d+)? +0\.00\d+",
     "from tool_usage": r"read_file +\d+ +1\b",
     "datasette traces.db": r'"name": ?"librarian"',
+    "my_agent.py": r"^done\n",
+    "tokentrace audit-log": r" purge +user (?s:.*) backup ",
+    "tokentrace audit --db month.db": r"4[678] % of .* is avoidable",
+    "tokentrace audit": r"is avoidable: |No waste found in ",
+    "tokentrace why": r"(?s)number of runs .*together ",
+    "tokentrace what-if": r"(?s)at most 2 retries .*prefixes cached .*together ",
+    "tokentrace metrics": r"code-reviewer +\d+ +9\d\.\d%",
+    "cost users": r"The dearest tenth, 6 of 60 users, spent ",
+    "cost success": r"cost per success",
+    "tokentrace report": r"Written: month\.html",
+    "tokentrace retention": r"payloads +48h",
+    "tokentrace backup": r"copy\.db: .*, checked\.",
+    "tokentrace purge": r"runs 6, .*\n2 raw files searched .*: none of it is left\.",
 }
+#: A program of the reader's own.
+_MY_AGENT = """
+import tokentrace_langchain
+from langchain.agents import create_agent
+from tokentrace_langchain.demo import ScriptedChatModel
+
+tokentrace_langchain.instrument()
+model = ScriptedChatModel(answer=lambda _: {"content": "done", "usage": {"input": 50, "output": 5}})
+print(create_agent(model, []).invoke({"messages": [("user", "Where is my order?")]})["messages"][-1].content)
+"""
 
 
 class Block(NamedTuple):
@@ -136,6 +160,7 @@ def test_a_python_block_runs_as_it_stands_and_records_what_it_says(
     server.script_loop(Turn(text="plan: look it up"))
     given = {
         "agent": agent,
+        "tokentrace_langchain": tokentrace_langchain,
         "question": {"messages": [("user", "Where is my order?")]},
         "messages": [{"role": "user", "content": "Where is my order?"}],
         "client": openai_client(server),
@@ -185,7 +210,10 @@ def _use_what_it_set_up(code: str, given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("code", of("bash"))
-def test_a_shell_block_answers_what_it_asks_of_the_demos_runs(code: str, shell: Callable[[str], str]) -> None:
+def test_a_shell_block_answers_what_it_asks_of_the_demos_runs(
+    code: str, shell: Callable[[str], str], tmp_path: Path
+) -> None:
+    (tmp_path / "my_agent.py").write_text(_MY_AGENT)
     shell("tokentrace demo")
     for command in code.strip().splitlines():
         if not _TRIED_ELSEWHERE.match(command):
@@ -205,6 +233,13 @@ def test_the_picture_is_what_the_demo_prints(shell: Callable[[str], str]) -> Non
     second_run = shown.split("2. a tool that fails")[1].split("3. a loop")[0]
     tree = second_run[second_run.index("librarian ·") :]
     assert _without_figures(picture) == _without_figures(tree)
+
+
+def test_the_audit_in_the_picture_is_that_of_the_demos_month(shell: Callable[[str], str]) -> None:
+    picture = [block.code for block in BLOCKS if block.language == "text"][1]
+    shell("tokentrace demo --month")
+    shown = "\n".join(line.rstrip() for line in shell("tokentrace audit").split("\n\n1. ")[0].splitlines())
+    assert _without_figures(picture) == _without_figures(shown)
 
 
 def test_the_figures_in_the_picture_agree_with_each_other() -> None:
