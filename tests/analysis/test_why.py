@@ -21,6 +21,7 @@ from tests.analysis.weeks import DAY_US, START_US, Clock, Habits, record_week
 from tokentrace_core import ModelPrice, PriceBook, Tracer
 from tokentrace_core.analysis import Scope
 from tokentrace_core.analysis.why import Explanation, why
+from tokentrace_core.analysis.why.heavy import heavy_user
 from tokentrace_core.cli import main
 from tokentrace_core.cli.demo.month.weeks import CASES, write_weeks
 from tokentrace_core.usage import Usage
@@ -393,6 +394,18 @@ def test_changes_that_cancel_out_are_both_named(compare: Compare) -> None:
         "larger_prompts": True,
         "verbose_output": False,
     }
+
+
+def test_of_a_cost_that_stays_nobody_is_accused(compare: Compare) -> None:
+    """Users come and go every week: in one who spends more while another spends less there is nothing to mend."""
+    found = compare(USUAL, replace(USUAL, prompt=3_800, output=10))
+    assert abs(found.difference) < found.before.cost * 0.02
+    assert found.causes
+    assert found.headline.endswith("What rose and what fell even out.")
+    before = {"ada": (9, 100_000), "bob": (9, 500_000), "": (50, 2_000_000)}
+    swapped = {**before, "ada": (9, 510_000), "bob": (9, 100_000)}
+    assert heavy_user(before, swapped) is None
+    assert heavy_user(before, {**before, "ada": (9, 500_000)}) == "ada"
 
 
 def test_a_little_noise_accuses_nobody(compare: Compare) -> None:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+#: If the cost changed by less than one part of so many, what one user does more another does less.
+_NOTICED = 50
+
 Users = Mapping[str, tuple[int, int]]
 """User -> runs and nano-dollars; "" for nobody."""
 
@@ -14,7 +17,7 @@ Users = Mapping[str, tuple[int, int]]
 def heavy_user(before: Users, after: Users) -> str | None:
     """The user whose own change is at least a fifth of the difference and at least double (or half) of the others' change."""
     difference = _sum(after) - _sum(before)
-    if not difference:
+    if _NOTICED * abs(difference) <= max(_sum(before), _sum(after)):
         return None
     direction = 1 if difference > 0 else -1
     own = {user: direction * own_change(user, before, after) for user in {*before, *after} - {""}}

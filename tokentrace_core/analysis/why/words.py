@@ -32,6 +32,8 @@ def headline(before: Summary, after: Summary, causes: tuple[Cause, ...]) -> str:
     told = next((cause for cause in causes if same_length(before, after) or cause.name != "more_runs"), None)
     if told is None:
         return said if before.cost == after.cost or causes else f"{said} Nothing stands out."
+    if same_length(before, after) and before.cost and abs(after.cost / before.cost - 1) <= _SAME:
+        return f"{said} What rose and what fell even out."
     why = f": {told.cause}" if told.cause else ""
     return (
         f"{said} {told.symptom}{_in(told.place)} ({_made(told.difference, after.cost - before.cost)}){why}."
