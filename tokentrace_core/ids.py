@@ -56,10 +56,11 @@ class Timeline:
         return new_span_id()
 
 
-def _forget_lock_of_parent() -> None:
-    global _lock
-    _lock = threading.Lock()
+def _begin_afresh() -> None:
+    """A clock that was set back leaves the last id ahead of it: counted on from there, all children had the same ids."""
+    global _lock, _last_span_id
+    _lock, _last_span_id = threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock_of_parent)
+    os.register_at_fork(after_in_child=_begin_afresh)

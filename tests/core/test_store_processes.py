@@ -216,6 +216,25 @@ def test_a_forked_worker_that_just_ends_has_written_everything(
     assert rows(db, "select count(*) from llm_calls where status = 'success'") == [(1,)]
 
 
+def test_children_of_a_process_whose_clock_was_set_back_have_ids_of_their_own(script: Script) -> None:
+    """Two writers of one id hold each other's runs for alive, and spans of one run replace each other."""
+    done = script("""
+        import time
+        from tokentrace_core import ids
+
+        now = time.time_ns
+        time.time_ns = lambda: now() + 3_600_000_000_000
+        ids.new_span_id()
+        time.time_ns = now
+        for _ in range(3):
+            if (child := os.fork()) == 0:
+                print(ids.new_span_id(), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+    """)
+    assert len(set(done.stdout.split())) == 3, done.stderr
+
+
 def test_a_fork_amid_the_import_of_a_library_leaves_the_child_all_of_it(script: Script, db: Path) -> None:
     done = script("""
         import importlib.machinery, time

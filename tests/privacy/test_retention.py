@@ -243,6 +243,17 @@ def test_retention_that_is_killed_goes_on_where_it_was(
     assert rows(old_file, "select beat_at from sweeps") == [(None,)]
 
 
+def test_retention_that_is_killed_with_its_last_word_unsaid_says_it_the_next_time(
+    old_file: Path, command: Command
+) -> None:
+    """Else every writer would note each text it meets, for ever."""
+    assert command("retention", "--apply").returncode == 0
+    with closing(sqlite3.connect(old_file)) as connection, connection:
+        connection.execute("update sweeps set beat_at = 1")
+    assert command("retention", "--apply").returncode == 0
+    assert rows(old_file, "select beat_at from sweeps") == [(None,)]
+
+
 def test_retention_that_dies_after_any_piece_changes_no_total(old_file: Path) -> None:
     before = costs(old_file)
     done = 0

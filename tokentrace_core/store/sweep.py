@@ -88,8 +88,9 @@ def forsake(connection: sqlite3.Connection, runs: str, because: Because) -> None
 
 
 def has_to_be_done(connection: sqlite3.Connection) -> bool:
-    """Whether there are forsaken texts, of this process or of one that was killed."""
-    return bool(connection.execute("select exists (select 1 from forsaken)").fetchone()[0])
+    """Whether there are forsaken texts, or a sweep that has not said it is done, of this process or of one that was killed."""
+    left = "exists (select 1 from forsaken) or exists (select 1 from sweeps where beat_at is not null)"
+    return bool(connection.execute(f"select {left}").fetchone()[0])
 
 
 def is_at_work(connection: sqlite3.Connection, within_s: float = 60.0) -> bool:
