@@ -37,9 +37,8 @@ def import_(settings: Settings, files: tuple[Path, ...]) -> None:
     if settings.json:
         write_json({"rows": dict(taken.rows), "broken": broken, "purged": taken.purged})
         return
-    click.echo(
-        f"{clean(settings.path)}: {figures.count(taken.rows.total(), 'row')}, {figures.count(taken.rows['runs'], 'run')}."
-    )
+    # A run has a line for each of its states: how many runs that is, `tokentrace runs` tells.
+    click.echo(f"{clean(settings.path)}: {figures.count(taken.rows.total(), 'line')} taken in.")
     if broken:
         click.echo(f"{figures.count(broken, 'broken line')} skipped.")
     if taken.purged:
