@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pytest_socket import socket_allow_hosts
 
 from tests.loopback import fixtures
@@ -14,6 +15,10 @@ from tokentrace_core import Tracer
 from tokentrace_core.store.reader import Reader
 
 server = fixtures.server
+
+# How long an example takes is the machine's affair.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

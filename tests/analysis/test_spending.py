@@ -176,7 +176,7 @@ def test_what_a_question_is_narrowed_to_is_all_that_it_counts(
     assert told(reader, by, scope) == reckoned(raw, by, where=dict(scope.where))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_two_spans_that_meet_share_no_call_and_leave_none_out(reader: Reader, raw: Raw, data: Any) -> None:
     moments = sorted({call["started_at"] for call in [*raw.calls, *raw.tools]})
@@ -189,7 +189,7 @@ def test_two_spans_that_meet_share_no_call_and_leave_none_out(reader: Reader, ra
             assert told(reader, by, scope) == reckoned(raw, by, takes)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     by=st.lists(
         st.sampled_from([name for name in ALL if name not in ("step",) and "attr" not in name]),

@@ -352,7 +352,7 @@ scopes = st.builds(
 ) | st.builds(lambda where: Scope(where=where), filters)
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(before=scopes, after=scopes)
 def test_the_effects_add_up_to_the_nano_dollar(
     rich: Path, spent: Callable[[Scope], int], before: Scope, after: Scope

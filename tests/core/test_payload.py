@@ -132,7 +132,7 @@ def is_plain(value: Any) -> bool:
     return value is None or type(value) in (str, int, float, bool)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(anything)
 def test_no_object_an_agent_holds_can_break_a_span(value: Any) -> None:
     payload = Payload(value, redactor)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from pytest_socket import disable_socket, enable_socket
@@ -201,7 +201,6 @@ MODELS = ("claude-sonnet-4-5", "gpt-4o", "gpt-5-nano", "gemini-2.5-pro", "deepse
         max_size=50,
     )
 )
-@settings(deadline=None)
 def test_small_costs_add_up_to_the_nano_dollar(calls: list[tuple[str, int, int, int]]) -> None:
     priced = [
         BOOK.price(
@@ -239,7 +238,6 @@ def test_a_million_calls_cost_what_their_decimals_sum_up_to() -> None:
 @given(
     st.sampled_from(MODELS), st.lists(st.integers(0, 250_000), min_size=3, max_size=3), st.integers(0, 5_000)
 )
-@settings(deadline=None)
 def test_reading_from_the_cache_is_never_dearer_and_writing_to_it_never_cheaper(
     model: str, prompt: list[int], reply: int
 ) -> None:
@@ -257,7 +255,6 @@ def test_reading_from_the_cache_is_never_dearer_and_writing_to_it_never_cheaper(
 
 
 @given(st.sampled_from(MODELS), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 10**5))
-@settings(deadline=None)
 def test_more_tokens_never_cost_less(model: str, prompt: int, reply: int, more: int) -> None:
     def nano(**counts: int) -> int:
         return BOOK.price(model, Usage(**counts), at=AT).nano_usd or 0

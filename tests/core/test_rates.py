@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from genai_prices import Usage as ListedUsage
 from genai_prices.data_snapshot import get_snapshot
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -71,7 +71,6 @@ def possible(usage: Usage) -> Usage:
 
 
 @given(USAGE.map(possible), st.sampled_from([None, *TIERS]), st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_no_invoice_differs_from_the_price_list(usage: Usage, tier: str | None, random: Any) -> None:
     for number in random.sample(range(len(models())), 20):
         provider, model = models()[number]

@@ -132,7 +132,6 @@ class AgentsOnABudget(Agents):
 _often = settings(
     max_examples=120,
     stateful_step_count=50,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 Agents.TestCase.settings = _often

@@ -142,7 +142,7 @@ def test_a_greedy_rule_of_the_users_neither_loops_nor_eats_placeholders(text: st
     assert "FAILED" not in once
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.one_of(st.sampled_from(list(SECRETS)), st.text(alphabet="abc ,.\n1-", max_size=20)), max_size=10
@@ -157,7 +157,7 @@ def test_a_secret_split_over_stream_chunks_is_still_caught(
     assert _streamed(redactor, text, cuts) == redactor.redact(text)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(glued, st.lists(st.integers(0, 200), max_size=12))
 def test_streams_say_the_same_as_the_whole_text_however_odd_it_is(text: str, cuts: list[int]) -> None:
     assert _streamed(redactor, text, cuts) == redactor.redact(text)

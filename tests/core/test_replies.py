@@ -84,7 +84,7 @@ class NotAReply:
 
 
 @given(shaped)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_reply_of_any_shape_is_read_as_far_as_it_goes(reply: Any) -> None:
     read = read_reply(reply)
     assert read.usage is None or read.usage.total_tokens > 0
@@ -92,7 +92,7 @@ def test_a_reply_of_any_shape_is_read_as_far_as_it_goes(reply: Any) -> None:
 
 
 @given(st.lists(shaped, max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_stream_of_any_chunks_is_read_as_far_as_it_goes(chunks: list[Any]) -> None:
     stream = StreamedReply()
     for chunk in chunks:

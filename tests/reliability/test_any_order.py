@@ -194,7 +194,6 @@ class File(RuleBasedStateMachine):
 File.TestCase.settings = settings(
     max_examples=400 if os.environ.get(FULL) else 15,
     stateful_step_count=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestWhateverHappensToAFileEveryRecordIsInItOrCounted = File.TestCase

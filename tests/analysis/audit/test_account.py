@@ -58,9 +58,7 @@ def act(agent: Agent, action: dict[str, Any]) -> None:
     )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(runs=st.lists(st.lists(ask | use, max_size=14), min_size=1, max_size=4))
 def test_findings_never_add_up_to_more_than_a_call_has_cost(runs: list[list[dict[str, Any]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
