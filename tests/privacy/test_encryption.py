@@ -25,8 +25,6 @@ from tokentrace_core import Budget, ModelPrice, PriceBook, StoreError, Tracer
 from tokentrace_core.store.connection import KEY_VARIABLE, connect, use_key
 from tokentrace_core.store.reader import Reader
 
-pytest.importorskip("sqlcipher3")
-
 KEY = "correct horse battery staple'\""
 OTHER = "0f" * 32
 SECRETS = [
