@@ -238,8 +238,9 @@ def test_the_picture_is_what_the_demo_prints(shell: Callable[[str], str]) -> Non
 def test_the_audit_in_the_picture_is_that_of_the_demos_month(shell: Callable[[str], str]) -> None:
     picture = [block.code for block in BLOCKS if block.language == "text"][1]
     shell("tokentrace demo --month")
-    shown = "\n".join(line.rstrip() for line in shell("tokentrace audit").split("\n\n1. ")[0].splitlines())
-    assert _without_figures(picture) == _without_figures(shown)
+    shown = shell("tokentrace audit").split("\n\n1. ")[0]
+    # The last 30 days begin at this hour: a share of 9.9 % may be one of 10.0 %, and a column wider.
+    assert _without_figures(" ".join(picture.split())) == _without_figures(" ".join(shown.split()))
 
 
 def test_the_figures_in_the_picture_agree_with_each_other() -> None:
