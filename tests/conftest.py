@@ -21,13 +21,20 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session")
+def no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Loopback needs none, and a client that reads those of the world takes 30 ms to be made, each time."""
+    return tmp_path_factory.mktemp("no-certificates")
+
+
 @pytest.fixture(autouse=True)
-def _no_network_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_network_and_no_keys(monkeypatch: pytest.MonkeyPatch, no_certificates: Path) -> None:
     """Nothing but loopback can be reached, and clients get keys that no provider would take."""
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.setenv(name, "test-key")
-    for name in ("TOKENTRACE_DB", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "NO_COLOR"):
+    monkeypatch.setenv("SSL_CERT_DIR", str(no_certificates))
+    for name in ("SSL_CERT_FILE", "TOKENTRACE_DB", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 
