@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,8 @@ def test_the_tool_that_drives_the_dearest_runs_is_named_first(reader: Reader, ra
 def test_each_step_is_charged_to_the_tools_that_led_to_it_and_to_no_other(reader: Reader, raw: Raw) -> None:
     nano: Counter[str] = Counter()
     steps: Counter[str] = Counter()
-    for _, synopsis in runs_begun(reader, Scope(), [], Synopsis):
-        for sums in synopsis.tools:
+    for runs in runs_begun(reader, Scope(), [], Synopsis):
+        for sums in chain.from_iterable(synopsis.tools for synopsis in runs.synopses):
             nano[sums.name] += sums.led_nano
             steps[sums.name] += sums.led_steps
     assert (nano, steps) == led(raw, raw.runs)

@@ -19,8 +19,9 @@ from tests.analysis import traffic
 from tests.analysis.conftest import Raw, Row, attributes, input_tokens
 from tokentrace_core import ModelPrice, PriceBook, Tracer
 from tokentrace_core.analysis import Scope
+from tokentrace_core.analysis.adding import NAMED
 from tokentrace_core.analysis.dimensions import GROUPS, NAMES, TAG, TIMES
-from tokentrace_core.analysis.spending import NAMED, spending
+from tokentrace_core.analysis.spending import spending
 from tokentrace_core.analysis.spending_rows import Summing
 from tokentrace_core.analysis.spent import FIGURES, Spent
 from tokentrace_core.store import repriced_file

@@ -156,8 +156,9 @@ def _moved_synopsis(text: str | None, shift: int) -> str | None:
     synopsis = msgspec.json.decode(text, type=FullSynopsis)
     if synopsis.first is not None and synopsis.last is not None:
         synopsis.first, synopsis.last = synopsis.first + shift, synopsis.last + shift
-    for sums in (*synopsis.calls, *synopsis.shares):
-        sums.hour += shift // _HOUR_US
+    hours = shift // _HOUR_US
+    synopsis.calls = [sums._replace(hour=sums.hour + hours) for sums in synopsis.calls]
+    synopsis.shares = [sums._replace(hour=sums.hour + hours) for sums in synopsis.shares]
     return msgspec.json.encode(synopsis).decode()
 
 

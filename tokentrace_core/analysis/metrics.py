@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from msgspec.structs import replace as changed
@@ -77,7 +78,8 @@ class _Question:
         """All runs of a scope. `value`: of the dimension that runs have several of, if the scope tells it."""
         columns = [*COLUMNS, "r.tags", *(OF_RUN[name] for name in self._of_run)]
         narrow = _narrowing(scope)
-        for facts, whole in runs_begun(reader, scope, columns, Synopsis, only_in(reader, scope)):
+        found = runs_begun(reader, scope, columns, Synopsis, only_in(reader, scope))
+        for facts, whole in chain.from_iterable(zip(*runs, strict=True) for runs in found):
             synopsis = narrow(whole) if narrow else whole
             if synopsis is None:
                 continue

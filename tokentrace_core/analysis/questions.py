@@ -11,9 +11,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from tokentrace_core.analysis.adding import taking
 from tokentrace_core.analysis.dimensions import NONE, OF_RUN, TAG
 from tokentrace_core.analysis.scope import Scope
-from tokentrace_core.analysis.spending import spending, taking
+from tokentrace_core.analysis.spending import spending
 from tokentrace_core.analysis.spent import Spent
 from tokentrace_core.analysis.synopses import Facts, only_in, runs_begun
 from tokentrace_core.store.reader import Reader
@@ -219,7 +220,8 @@ def _begun(
 ) -> Iterator[tuple[Facts, Any]]:
     """Runs that began in the time, with the calls that the scope takes; those of which it takes none are left out."""
     takes, narrows = taking(scope), any(name not in (*OF_RUN, TAG) for name in scope.where)
-    for facts, synopsis in runs_begun(reader, scope, columns, shape, only_in(reader, scope)):
-        synopsis.calls = takes(synopsis, synopsis.calls)
-        if synopsis.calls or not narrows:
-            yield facts, synopsis
+    for runs in runs_begun(reader, scope, columns, shape, only_in(reader, scope)):
+        for facts, synopsis in zip(*runs, strict=True):
+            synopsis.calls = takes(synopsis, synopsis.calls)
+            if synopsis.calls or not narrows:
+                yield facts, synopsis

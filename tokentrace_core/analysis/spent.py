@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from msgspec import Struct
-
-from tokentrace_core.store.synopsis import CallSums
+from msgspec.structs import astuple
 
 Key = tuple[Any, ...]
 
@@ -30,24 +30,23 @@ class Spent(Struct):
     unpriced_tokens: int = 0
     estimated_calls: int = 0
 
-    def add(self, sums: CallSums) -> None:
-        """What a run says in short; `runs` are the caller's to count."""
-        self.calls += sums.calls
-        self.input_tokens += sums.input_tokens
-        self.cached_tokens += sums.cached_tokens
-        self.output_tokens += sums.output_tokens
-        self.cost_nano_usd += sums.nano
-        if sums.estimated_calls:
-            self.estimated_calls += sums.estimated_calls
-            self.estimated_nano_usd += sums.estimated_nano
-        if sums.unpriced_calls:
-            self.unpriced_calls += sums.unpriced_calls
-            self.unpriced_tokens += sums.unpriced_tokens
+    def add(self, sums: Sequence[int]) -> None:
+        """Figures in the order of `FIGURES`."""
+        runs, calls, sent, cached, got, nano, estimated_nano, unpriced, unpriced_tokens, estimated = sums
+        self.runs += runs
+        self.calls += calls
+        self.input_tokens += sent
+        self.cached_tokens += cached
+        self.output_tokens += got
+        self.cost_nano_usd += nano
+        self.estimated_nano_usd += estimated_nano
+        self.unpriced_calls += unpriced
+        self.unpriced_tokens += unpriced_tokens
+        self.estimated_calls += estimated
 
     def join(self, other: Spent) -> None:
         """Another group, with runs that are not in this one."""
-        for name in FIGURES:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.add(astuple(other)[1:])
 
 
 class Spending(NamedTuple):

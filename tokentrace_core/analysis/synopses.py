@@ -1,20 +1,26 @@
 """The runs of a scope with their synopses: what sums and metrics are made of.
 
-Most are read as the writer left them. Summed up here, from their rows, are the runs that have none, and those of which a question
-takes only some calls.
+Most are read as the writer left them, many at a time. Summed up here, from their rows, are the runs that have none, and
+those of which a question takes only some calls.
 """
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from itertools import compress, islice
+from operator import attrgetter
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from tokentrace_core.analysis.dimensions import ATTRIBUTE, OF_RUN, TAG, TOOL
-from tokentrace_core.analysis.scope import Scope, Selection
+from tokentrace_core.analysis.scope import Scope
+from tokentrace_core.errors import StoreError
+from tokentrace_core.store.pages import Asked, Page, pages
 from tokentrace_core.store.reader import Reader
 from tokentrace_core.store.summary import of_run
 from tokentrace_core.store.synopsis import Costs
@@ -24,51 +30,61 @@ Facts = tuple[Any, ...]
 Only = Callable[[str, int], bool]
 """Whether a call is taken, by its id and its start."""
 
+#: As many runs as are read at once from rows.
+_SOME = 128
+
+
+class Runs(NamedTuple, Generic[S]):
+    """Some runs, and the synopsis of each."""
+
+    facts: Sequence[Facts]
+    synopses: list[S]
+
 
 def runs_begun(
     reader: Reader, scope: Scope, columns: Sequence[str], shape: type[S], only: dict[str, Only] | None = None
-) -> Iterator[tuple[Facts, S]]:
+) -> Iterator[Runs[S]]:
     """Runs that began in the time, whole. `columns`: SQL over the run (r). `only`: run id -> what to take; no others."""
     runs = _of_runs(scope).runs()
-    known = reader.columns("runs")
+    condition, known = runs.condition, reader.columns("runs")
     if "expired" in known and "synopsis" in known:  # a trace that has gone without one is not known any more
-        runs = runs._replace(
-            condition=f"{runs.condition} and (r.expired is not 'trace' or r.synopsis is not null)"
-        )
-    decode = msgspec.json.Decoder(shape).decode
-    for run_id, text, *facts in reader.execute(*_select(reader, runs, columns)):
-        if only is None:
-            yield tuple(facts), _read(decode, text) or _summed_up(reader, run_id)
-        elif run_id in only:
-            yield tuple(facts), _summed_up(reader, run_id, only[run_id])
+        condition += " and (r.expired is not 'trace' or r.synopsis is not null)"
+    if only is None:
+        asked = Asked(condition, runs.parameters, columns, scope.since, scope.until)
+        yield from _read(reader, asked, shape)
+        return
+    selection = runs._replace(condition=condition).select(", ".join(["r.id", *columns]))
+    taken = (row for row in reader.execute(*selection) if row[0] in only)
+    while some := list(islice(taken, _SOME)):
+        yield Runs([row[1:] for row in some], [_summed_up(reader, row[0], only[row[0]]) for row in some])
 
 
-def runs_touched(
-    reader: Reader, scope: Scope, columns: Sequence[str], shape: type[S]
-) -> Iterator[tuple[Facts, S]]:
+def runs_touched(reader: Reader, scope: Scope, columns: Sequence[str], shape: type[S]) -> Iterator[Runs[S]]:
     """Runs with what was spent in the time, whenever they began. Not those whose traces have gone."""
     since, until = scope.since, scope.until
     selection = _of_runs(replace(scope, since=None)).runs()
-    condition = selection.condition
+    condition, parameters = selection.condition, selection.parameters
     if since is not None:
         condition += " and (r.ended_at is null or r.ended_at >= :since)"
-        selection.parameters["since"] = since
+        parameters["since"] = since
     if "expired" in reader.columns("runs"):
         condition += " and r.expired is not 'trace'"
-    decode = msgspec.json.Decoder(shape).decode
 
     def is_inside(_: str, started_at: int) -> bool:
         return (since is None or started_at >= since) and (until is None or started_at < until)
 
-    for run_id, text, *facts in reader.execute(
-        *_select(reader, selection._replace(condition=condition), columns)
-    ):
-        synopsis: Any = _read(decode, text) or _summed_up(reader, run_id, is_inside)
-        if synopsis.first is None:
-            continue
-        if not (is_inside("", synopsis.first) and is_inside("", synopsis.last)):
-            synopsis = _summed_up(reader, run_id, is_inside)
-        yield tuple(facts), synopsis
+    if since is None and until is None:
+        for runs in _read(reader, Asked(condition, parameters, columns), shape):
+            yield _those_with_costs(runs)
+        return
+    for runs in _read(reader, Asked(condition, parameters, ["r.id", *columns], until=until), shape):
+        for place, synopsis in enumerate(runs.synopses):
+            if not (
+                synopsis.first is None
+                or (is_inside("", synopsis.first) and is_inside("", synopsis.last or 0))
+            ):
+                runs.synopses[place] = _summed_up(reader, runs.facts[place][0], is_inside)
+        yield _those_with_costs(Runs([facts[1:] for facts in runs.facts], runs.synopses))
 
 
 def only_in(reader: Reader, scope: Scope) -> dict[str, Only] | None:
@@ -93,19 +109,82 @@ def _of_runs(scope: Scope) -> Scope:
     )
 
 
-def _select(reader: Reader, runs: Selection, columns: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    synopsis = "r.synopsis" if "synopsis" in reader.columns("runs") else "null"
-    return runs.select(", ".join(["r.id", synopsis, *columns]))
+# ── many at a time ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _read(decode: Callable[[str], S], text: str | None) -> S | None:
-    """None also for what is no synopsis: the rows are there, and know."""
-    if not text:
-        return None
+def _read(reader: Reader, asked: Asked, shape: type[S]) -> Iterator[Runs[S]]:
+    of_line, of_run = msgspec.json.Decoder(list[shape]).decode, msgspec.json.Decoder(shape).decode  # type: ignore[valid-type]
+    of_line_with_gaps = msgspec.json.Decoder(list[shape | None]).decode  # type: ignore[valid-type]
+    with _uncollected():
+        for page in pages(reader, asked):
+            place, ids, facts = 0, _Ids(page.ids), _facts(page)
+            whole = len(page.lines) == len(page.sizes)
+            decode = of_line if page.has_all else of_line_with_gaps
+            for line, size in zip(page.lines, page.sizes, strict=False):
+                synopses = _decoded(decode, line) if whole else None
+                if synopses is None or len(synopses) != size:
+                    synopses = [_read_alone(reader, of_run, ids[each]) for each in range(place, place + size)]
+                elif not page.has_all:
+                    synopses = [
+                        synopsis or _summed_up(reader, ids[each])
+                        for each, synopsis in enumerate(synopses, place)
+                    ]
+                yield Runs(facts[place : place + size], synopses)
+                place += size
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: it would look at each of a million rows, and none leads back to itself."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _facts(page: Page) -> list[Facts]:
+    try:
+        columns = [msgspec.json.decode(column) for column in page.columns]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"the runs in the trace file cannot be read: {error}") from error
+    return list(zip(*columns, strict=True)) if columns else [()] * sum(page.sizes)
+
+
+class _Ids:
+    """Those of a page, decoded when the first is needed: of most pages none is."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._ids: list[str] = []
+
+    def __getitem__(self, place: int) -> str:
+        if not self._ids:
+            self._ids = msgspec.json.decode(self._text, type=list[str])
+        return self._ids[place]
+
+
+def _decoded(decode: Callable[[bytes], Any], text: bytes) -> Any:
+    """None for what is no synopsis: the rows are there, and know."""
     try:
         return decode(text)
-    except (msgspec.DecodeError, TypeError):
+    except (msgspec.DecodeError, TypeError, UnicodeDecodeError):
         return None
+
+
+def _read_alone(reader: Reader, decode: Callable[[bytes], Any], run_id: str) -> Any:
+    sql = "select cast(synopsis as blob) from main.runs where id = ?"
+    text = next(reader.execute(sql, [run_id]), (None,))[0]
+    return (text and _decoded(decode, text)) or _summed_up(reader, run_id)
+
+
+def _those_with_costs(runs: Runs[S]) -> Runs[S]:
+    if None not in map(attrgetter("first"), runs.synopses):
+        return runs
+    kept = [synopsis.first is not None for synopsis in runs.synopses]
+    return Runs(list(compress(runs.facts, kept)), list(compress(runs.synopses, kept)))
 
 
 def _summed_up(reader: Reader, run_id: str, only: Only | None = None) -> Any:

@@ -54,6 +54,12 @@ class Reader:
         """Files of earlier versions have fewer."""
         return frozenset(column.name for column in self._database.table(table).columns)
 
+    def placed(self, table: str) -> str:
+        """SQL: its rows as they are now, each with its `place` in the file."""
+        is_new = self.has_table("writers")
+        columns = as_of_now(self._database, table) if is_new else "t.*"
+        return f"select t.rowid as place, {columns} from main.{table} t"
+
     def runs(self, limit: int = 20, *, since: int | None = None) -> list[Row]:
         """The latest runs with their totals, newest first. `since`: microseconds since the epoch."""
         return list(

@@ -8,13 +8,24 @@ same transaction, or sets the synopsis to null.
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
-from tokentrace_core.store.synopsis import OWN_COST, CallSums, FullSynopsis, StepSums, ToolShare, ToolSums
+from tokentrace_core.store.synopsis import (
+    OWN_COST,
+    CallSums,
+    FullSynopsis,
+    Model,
+    Part,
+    StepSums,
+    ToolShare,
+    ToolSums,
+)
 
 _HOUR_US = 3_600_000_000
 _FAILED = frozenset({"failure", "timeout"})
@@ -69,6 +80,20 @@ def of_run(
     return summary.of(calls, tools)
 
 
+class _Sums(msgspec.Struct):
+    """Figures of `CallSums` and `ToolShare`, in their order, in the making."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    nano: int = 0
+    estimated_nano: int = 0
+    unpriced_calls: int = 0
+    unpriced_tokens: int = 0
+    estimated_calls: int = 0
+
+
 class _Figures(NamedTuple):
     """Of one call, or of a share of it."""
 
@@ -85,13 +110,13 @@ class _Summary:
 
     def __init__(self, steps: list[Row], tools: list[Row]) -> None:
         """All steps and tools of the run: who shares a call is not a matter of what is summed up."""
-        self._parts: dict[tuple[str | None, str | None], int] = {}
-        self._models: dict[tuple[str | None, str | None, str | None], int] = {}
+        self._parts: dict[Part, int] = {}
+        self._models: dict[Model, int] = {}
         parts = [self._part(row[2], row[3]) for row in steps]
         self._steps = StepSums(parts, [-1] * len(steps), [0] * len(steps), [0] * len(steps))
         self._place = {row[0]: place for place, row in enumerate(steps)}
-        self._sums: dict[tuple[Any, ...], CallSums] = {}
-        self._shares: dict[tuple[Any, ...], ToolShare] = {}
+        self._sums: dict[tuple[int, int, int, str], _Sums] = defaultdict(_Sums)
+        self._shares: dict[tuple[int, int, int, str, str], _Sums] = defaultdict(_Sums)
         self._tools_of: dict[str | None, list[Row]] = {}
         for row in sorted(tools, key=itemgetter(0)):
             self._tools_of.setdefault(row[1], []).append(row)
@@ -111,15 +136,17 @@ class _Summary:
         self._steps.corrects = self._corrections()
         return FullSynopsis(
             tools=self._tool_sums(),
-            parts=list(self._parts),
-            models=list(self._models),
+            parts=tuple(self._parts),
+            models=tuple(self._models),
             first=min(began, default=None),
             last=max(began, default=None),
-            calls=list(self._sums.values()),
+            calls=[CallSums(*key, *astuple(sums)) for key, sums in self._sums.items()],
             steps=self._steps,
             final=final,
             falls_back=self._falls_back(),
-            shares=list(self._shares.values()),
+            shares=[
+                ToolShare._make((*key[:4], *astuple(sums), key[4])) for key, sums in self._shares.items()
+            ],
         )
 
     # ── what it cost ─────────────────────────────────────────────────────────────────────────────────
@@ -137,41 +164,31 @@ class _Summary:
             self._steps.nano[place] += figures.nano
             self._steps.input_tokens[place] += figures.input_tokens
         key = part, model, row[6] // _HOUR_US, row[5]
-        _add(self._group(key), figures, 1)
+        _add(self._sums[key], figures, 1)
         tools = self._tools_of.get(step_id) if step_id is not None else None
         if tools is None:
-            _add(self._share((*key, "")), figures, 1)
+            _add(self._shares[*key, ""], figures, 1)
         elif len(tools) == 1:
-            _add(self._share((*key, tools[0][2])), figures, 1)
+            _add(self._shares[*key, tools[0][2]], figures, 1)
         else:
             self._share_out(key, figures, [tool[2] for tool in tools])
 
-    def _share_out(self, key: tuple[Any, ...], figures: _Figures, names: list[str]) -> None:
+    def _share_out(self, key: tuple[int, int, int, str], figures: _Figures, names: list[str]) -> None:
         """An equal part for each tool of the step; the remainder goes to the first ones, so nothing is lost."""
         many = len(names)
         for place, name in enumerate(names):
             sent, cached, got, nano = (figure // many + (place < figure % many) for figure in figures[:4])
             share = _Figures(sent, cached, got, nano, figures.is_unpriced, figures.is_estimated)
-            _add(self._share((*key, name)), share, name not in names[:place])
+            _add(self._shares[*key, name], share, name not in names[:place])
 
     def _add_own_cost(self, row: Row) -> None:
         _, step_id, name, status, started_at, _, _, nano = row
         model = self._model(OWN_COST, OWN_COST, None)
         key = self._part_of(step_id), model, started_at // _HOUR_US, status
-        self._group(key).nano += nano
-        self._share((*key, name)).nano += nano
+        self._sums[key].nano += nano
+        self._shares[*key, name].nano += nano
         if (place := self._place.get(step_id)) is not None:
             self._steps.nano[place] += nano
-
-    def _group(self, key: tuple[Any, ...]) -> CallSums:
-        if key not in self._sums:
-            self._sums[key] = CallSums(*key)
-        return self._sums[key]
-
-    def _share(self, key: tuple[Any, ...]) -> ToolShare:
-        if key not in self._shares:
-            self._shares[key] = ToolShare(key[0], key[1], key[2], key[3], tool=key[4])
-        return self._shares[key]
 
     def _part(self, agent: str | None, step_name: str | None) -> int:
         return self._parts.setdefault((agent, step_name), len(self._parts))
@@ -253,7 +270,7 @@ class _Summary:
         return 0
 
 
-def _add(sums: CallSums, figures: _Figures, calls: int) -> None:
+def _add(sums: _Sums, figures: _Figures, calls: int) -> None:
     """`calls`: 1 if the call is not in these sums yet."""
     input_tokens, cached_tokens, output_tokens, nano, is_unpriced, is_estimated = figures
     sums.calls += calls

@@ -2,18 +2,26 @@
 
 `runs.synopsis` holds it as JSON; `summary` makes it. It says nothing that the rows of the run do not say. The columns of
 the lists are positions (`array_like`): a synopsis has some hundred bytes, and a file a hundred thousand of them (so
-the garbage collector need not look at them: nothing in them leads back). A reader decodes as much as it needs: `Costs`, `Synopsis`, `FullSynopsis`, each longer than the one before.
+the garbage collector need not look at them: nothing in them leads back). What there is most of are tuples: a reader adds
+them up a column at a time. A reader decodes as much as it needs: `Costs`, `Synopsis`, `FullSynopsis`, each longer than the one before.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from msgspec import Struct, field
 
 #: As a model and a provider: what tools themselves cost.
 OWN_COST = "(tool)"
 
+#: Agent and step name.
+Part = tuple[str | None, str | None]
+#: Provider, model, and the model that answered if it has another name.
+Model = tuple[str | None, str | None, str | None]
 
-class CallSums(Struct, array_like=True, gc=False):
+
+class CallSums(NamedTuple):
     """What the model calls of one agent, step name, model, hour and status add up to."""
 
     part: int
@@ -32,9 +40,22 @@ class CallSums(Struct, array_like=True, gc=False):
     estimated_calls: int = 0
 
 
-class ToolShare(CallSums, array_like=True, gc=False):
+class ToolShare(NamedTuple):
     """The same for one tool: an equal share of each call that asked for it, and what it cost itself."""
 
+    part: int
+    model: int
+    hour: int
+    status: str
+    calls: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    nano: int = 0
+    estimated_nano: int = 0
+    unpriced_calls: int = 0
+    unpriced_tokens: int = 0
+    estimated_calls: int = 0
     tool: str = ""
 
 
@@ -74,10 +95,8 @@ class StepSums(Struct, array_like=True, gc=False):
 class Costs(Struct, array_like=True, kw_only=True, gc=False):
     """What of a run was spent on what."""
 
-    parts: list[tuple[str | None, str | None]]
-    """Agent and step name."""
-    models: list[tuple[str | None, str | None, str | None]]
-    """Provider, model, and the model that answered if it has another name."""
+    parts: tuple[Part, ...]
+    models: tuple[Model, ...]
     first: int | None = None
     """When the first and the last of what cost something began, in microseconds."""
     last: int | None = None
