@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -83,26 +84,42 @@ def of(language: str) -> list[Any]:
     ]
 
 
+def answer_to(command: str, folder: Path) -> str:
+    """What a command says in this folder, with this environment's programs and a narrow terminal's width."""
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=os.environ
+        | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+class Demo(NamedTuple):
+    folder: Path
+    """Where it recorded; to be copied."""
+    shown: str
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo, run once in an empty folder."""
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TOKENTRACE_DB", raising=False)
+        return Demo(folder, answer_to("tokentrace demo", folder))
+
+
 @pytest.fixture
 def shell(tmp_path: Path) -> Callable[[str], str]:
-    """Runs a command in an empty folder, with this environment's programs and a narrow terminal's width."""
-
-    def run(command: str) -> str:
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=tmp_path,
-            env=os.environ
-            | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    return run
+    """Runs a command in an empty folder."""
+    return lambda command: answer_to(command, tmp_path)
 
 
 def test_every_block_has_a_language_that_is_tried() -> None:
@@ -211,26 +228,25 @@ def _use_what_it_set_up(code: str, given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("code", of("bash"))
 def test_a_shell_block_answers_what_it_asks_of_the_demos_runs(
-    code: str, shell: Callable[[str], str], tmp_path: Path
+    code: str, demo: Demo, shell: Callable[[str], str], tmp_path: Path
 ) -> None:
+    shutil.copytree(demo.folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "my_agent.py").write_text(_MY_AGENT)
-    shell("tokentrace demo")
     for command in code.strip().splitlines():
         if not _TRIED_ELSEWHERE.match(command):
             answer = next(answer for asked, answer in _ANSWERS.items() if asked in command)
             assert re.search(answer, shell(_SERVES_FOR_EVER.get(command, command))), command
 
 
-def test_the_command_the_readme_begins_with_is_the_demo(shell: Callable[[str], str]) -> None:
+def test_the_command_the_readme_begins_with_is_the_demo(demo: Demo) -> None:
     first = next(block.code for block in BLOCKS if block.language == "bash").strip()
     assert first.endswith(" && tokentrace demo")
-    assert re.search(_ANSWERS["tokentrace demo"], shell("tokentrace demo"))
+    assert re.search(_ANSWERS["tokentrace demo"], demo.shown)
 
 
-def test_the_picture_is_what_the_demo_prints(shell: Callable[[str], str]) -> None:
+def test_the_picture_is_what_the_demo_prints(demo: Demo) -> None:
     picture = next(block.code for block in BLOCKS if block.language == "text")
-    shown = shell("tokentrace demo")
-    second_run = shown.split("2. a tool that fails")[1].split("3. a loop")[0]
+    second_run = demo.shown.split("2. a tool that fails")[1].split("3. a loop")[0]
     tree = second_run[second_run.index("librarian ·") :]
     assert _without_figures(picture) == _without_figures(tree)
 
