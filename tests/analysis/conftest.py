@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 
 from tests.analysis import traffic
 from tokentrace_core import Tracer
+from tokentrace_core.cli.demo.month import Weeks, write_weeks
 from tokentrace_core.store.reader import Reader
 
+PlantedWeeks = Callable[[str], tuple[Path, Weeks]]
 Row = dict[str, Any]
 
 
@@ -71,3 +74,17 @@ def raw(traffic_file: Path) -> Raw:
 def reader(traffic_file: Path) -> Iterator[Reader]:
     with Reader(traffic_file) as reader:
         yield reader
+
+
+@pytest.fixture(scope="session")
+def planted_weeks(tmp_path_factory: pytest.TempPathFactory) -> PlantedWeeks:
+    """The two weeks of a case and what is known of them, written once: to be read only."""
+    written: dict[str, tuple[Path, Weeks]] = {}
+
+    def look(case: str) -> tuple[Path, Weeks]:
+        if case not in written:
+            path = tmp_path_factory.mktemp("weeks") / "weeks.db"
+            written[case] = path, write_weeks(path, case, start=datetime(2026, 10, 5, tzinfo=UTC))
+        return written[case]
+
+    return look

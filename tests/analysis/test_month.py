@@ -139,10 +139,15 @@ def test_a_preamble_is_about_120_tokens_in_two_of_five_answers(month: Month, twi
     assert abs(len(place.calls) / month.one(final.format("count(*)")) - 0.4) < 0.03
 
 
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """A fifth of a month in which nothing is planted."""
+    return write_month(tmp_path_factory.mktemp("clean") / "none.db", start=START, plant=(), scale=0.2)
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_each_kind_can_be_planted_alone(kind: str, tmp_path: Path) -> None:
+def test_each_kind_can_be_planted_alone(kind: str, clean: Planted, tmp_path: Path) -> None:
     planted = write_month(tmp_path / "one.db", start=START, plant={kind}, scale=0.2)
-    clean = write_month(tmp_path / "none.db", start=START, plant=(), scale=0.2)
     place = planted.places[kind]
     assert place.nano_usd == planted.total_nano_usd - clean.total_nano_usd > 0
     assert place.tokens - place.still_sent == planted.total_tokens - clean.total_tokens

@@ -5,15 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.analysis.conftest import PlantedWeeks
 from tokentrace_core.cli.demo.month import CASES, Weeks, write_weeks
-
-START = datetime(2026, 10, 5, tzinfo=UTC)
 
 
 class Recorded(NamedTuple):
@@ -33,10 +31,9 @@ _CALLS = (
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
-def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    path = tmp_path_factory.mktemp("weeks") / "w.db"
-    weeks = write_weeks(path, request.param, start=START)
-    with closing(sqlite3.connect(path)) as rows:
+def recorded(request: pytest.FixtureRequest, planted_weeks: PlantedWeeks) -> Iterator[Recorded]:
+    path, weeks = planted_weeks(request.param)
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as rows:
         yield Recorded(weeks, rows)
 
 

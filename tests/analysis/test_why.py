@@ -17,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.analysis import weeks
+from tests.analysis.conftest import PlantedWeeks
 from tests.analysis.weeks import DAY_US, START_US, Clock, Habits, record_week
 from tokentrace_core import ModelPrice, PriceBook, Tracer
 from tokentrace_core.analysis import Scope
 from tokentrace_core.analysis.why import Explanation, why
 from tokentrace_core.analysis.why.heavy import heavy_user
 from tokentrace_core.cli import main
-from tokentrace_core.cli.demo.month.weeks import CASES, write_weeks
+from tokentrace_core.cli.demo.month import CASES
 from tokentrace_core.usage import Usage
 
 WEEK_US = 7 * DAY_US
@@ -180,12 +181,14 @@ def test_a_renamed_agent_is_compared_with_what_it_was(compare: Compare) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_planted_week_is_explained_by_its_cause_its_place_and_its_dollars(case: str, db: Path) -> None:
-    weeks_of = write_weeks(db, case)
+def test_each_planted_week_is_explained_by_its_cause_its_place_and_its_dollars(
+    case: str, planted_weeks: PlantedWeeks
+) -> None:
+    path, weeks_of = planted_weeks(case)
     one, other = (
         Scope(*(round(end.timestamp() * 1e6) for end in ends)) for ends in (weeks_of.before, weeks_of.after)
     )
-    found = why(db, one, other)
+    found = why(path, one, other)
     assert (found.before.cost, found.after.cost) == (weeks_of.nano_before, weeks_of.nano_after)
     for planted, told in zip(weeks_of.causes, found.causes, strict=False):
         assert told.name == planted.name
@@ -452,13 +455,24 @@ def test_names_without_end_are_put_together(db: Path, clock: Clock) -> None:
 # ── the command ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.fixture(scope="module")
+def wordy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two weeks of which the second answers at length; to be read only."""
+    path = tmp_path_factory.mktemp("wordy") / "traces.db"
+    with pytest.MonkeyPatch.context() as patch, Tracer(path) as tracer:
+        clock = weeks.freeze(patch)
+        record_week(tracer, clock, 0, replace(USUAL, version="1", tags=("old",)))
+        record_week(tracer, clock, 1, replace(VERBOSE, version="2", tags=("new",)))
+        assert tracer.flush(20)
+    return path
+
+
 @pytest.fixture
-def ask(compare: Compare, db: Path) -> Callable[..., Result]:
-    """Record two weeks of which the second answers at length, then run the command."""
-    compare(replace(USUAL, version="1", tags=("old",)), replace(VERBOSE, version="2", tags=("new",)))
+def ask(wordy: Path) -> Callable[..., Result]:
+    """The command, about these weeks."""
 
     def run(*arguments: str) -> Result:
-        return CliRunner().invoke(main, ["why", *arguments], env={"TOKENTRACE_DB": str(db)})
+        return CliRunner().invoke(main, ["why", *arguments], env={"TOKENTRACE_DB": str(wordy)})
 
     return run
 
@@ -489,9 +503,9 @@ def test_the_same_two_weeks_can_be_named_in_many_ways(
     assert "max_tokens: 500 → 2000" in result.output
 
 
-def test_json_has_all_of_it_exactly(ask: Callable[..., Result], db: Path) -> None:
+def test_json_has_all_of_it_exactly(ask: Callable[..., Result], wordy: Path) -> None:
     told = json.loads(ask(*PERIODS, "--json").output)
-    assert told == why(db, FIRST, SECOND, names=(PERIODS[1], PERIODS[3])).document()
+    assert told == why(wordy, FIRST, SECOND, names=(PERIODS[1], PERIODS[3])).document()
     assert told["difference_nano_usd"] == sum(each["difference_nano_usd"] for each in told["effects"])
     assert told["causes"][0]["name"] == "verbose_output"
     assert len(told["causes"][0]["run_ids"]) == 3
