@@ -10,8 +10,9 @@ import base64
 import html
 import json
 import re
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from tests.privacy.canaries.planting import Canary
 
 #: Of a long secret, how much is more than chance.
 _PIECE = 12
-#: By so many of its first bytes a disguise is found.
+#: By so many of its first bytes, read as one number, a disguise is found.
 _HEAD = 8
 
 
@@ -33,17 +34,25 @@ class Leak(NamedTuple):
 
 def leaks(planted: Iterable[Canary], outlets: Mapping[str, bytes]) -> list[Leak]:
     """Every canary that came out, once for each outlet."""
-    heads: dict[bytes, list[tuple[bytes, Canary, str]]] = defaultdict(list)
+    heads: dict[int, list[tuple[bytes, Canary, str]]] = defaultdict(list)
     for canary in planted:
         for name, disguised in _disguises(canary.core):
-            heads[disguised[:_HEAD]].append((disguised, canary, name))
+            heads[int.from_bytes(disguised[:_HEAD], sys.byteorder)].append((disguised, canary, name))
     found: dict[tuple[Canary, str], Leak] = {}
     for outlet, came_out in outlets.items():
-        for at in range(len(came_out) - _HEAD + 1):
-            for disguised, canary, name in heads.get(came_out[at : at + _HEAD], ()):
+        for at, head in _known(came_out, heads):
+            for disguised, canary, name in heads[head]:
                 if came_out.startswith(disguised, at):
                     found.setdefault((canary, outlet), Leak(canary, outlet, name))
     return list(found.values())
+
+
+def _known(came_out: bytes, heads: Container[int]) -> Iterator[tuple[int, int]]:
+    """Where one of these heads is, and which."""
+    for first in range(min(_HEAD, len(came_out))):
+        whole = (len(came_out) - first) // _HEAD * _HEAD
+        numbers = memoryview(came_out)[first : first + whole].cast("Q")
+        yield from [(first + _HEAD * n, number) for n, number in enumerate(numbers) if number in heads]
 
 
 def told(found: list[Leak]) -> str:
