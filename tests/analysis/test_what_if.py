@@ -281,8 +281,8 @@ def test_attempts_that_are_not_made_leave_nothing_in_later_prompts(
     with sqlite3.connect(db) as file:
         sizes = [size for (size,) in file.execute(
             "with recursive up(id, parent_id, message_id, depth) as ("
-            "  select p.* from prompts p where p.depth = (select max(depth) from prompts)"
-            "  union all select p.* from prompts p join up on p.id = up.parent_id)"
+            "  select p.id, p.parent_id, p.message_id, p.depth from prompts p where p.depth = (select max(depth) from prompts)"
+            "  union all select p.id, p.parent_id, p.message_id, p.depth from prompts p join up on p.id = up.parent_id)"
             " select m.bytes from up join messages m on m.id = up.message_id order by up.depth"
         )]  # fmt: skip
     gone = sum(sizes[7:11] if succeeds else sizes[7:13])  # attempts 4 and 5, and 6 if it failed, too

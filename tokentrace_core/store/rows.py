@@ -123,18 +123,23 @@ STATEMENTS: dict[type, Statement] = {
 #: One whose body had gone for its age comes back when it is sent again.
 #: What `message_row` and `prompt_row` give.
 MESSAGE_COLUMNS = ("id", "role", "body", "bytes")
-PROMPT_COLUMNS = ("id", "parent_id", "message_id", "depth")
+PROMPT_COLUMNS = ("id", "parent_id", "message_id", "depth", "role", "bytes")
 INSERT_MESSAGE = (
     "insert into messages (id, role, body, bytes) values (?, ?, ?, ?)"
     " on conflict do update set body = excluded.body, expired = null where expired is not null"
 )
-INSERT_PROMPT = "insert or ignore into prompts (id, parent_id, message_id, depth) values (?, ?, ?, ?)"
+INSERT_PROMPT = (
+    "insert or ignore into prompts (id, parent_id, message_id, depth, role, bytes) values (?, ?, ?, ?, ?, ?)"
+)
 
 
 def message_row(message: Payload) -> tuple[Any, ...]:
+    return message.id, _role(message), message.json, message.size
+
+
+def _role(message: Payload) -> Any:
     value = message.value
-    role = value.get("role") if isinstance(value, dict) else "tools"
-    return message.id, _plain(role), message.json, message.size
+    return _plain(value.get("role")) if isinstance(value, dict) else "tools"
 
 
 def filler_ppm(output: Payload) -> int:
@@ -144,7 +149,8 @@ def filler_ppm(output: Payload) -> int:
 
 
 def prompt_row(prompt: Prompt) -> tuple[Any, ...]:
-    return prompt.id, prompt.parent.id if prompt.parent else None, prompt.message.id, prompt.depth
+    parent, message = prompt.parent, prompt.message
+    return prompt.id, parent.id if parent else None, message.id, prompt.depth, _role(message), message.size
 
 
 def waiting_run(connection: sqlite3.Connection, session_id: str) -> Run | None:

@@ -292,6 +292,13 @@ def m009_runs_of_more_than_one_process(db: Database) -> None:
     db.table("runs").add_column("begun_elsewhere", int)
 
 
+@migrations()
+def m010_prompts_that_tell_their_size(db: Database) -> None:
+    # Of their message, which never changes: an audit asks a million paths how large they are, and reads no message for it.
+    db.table("prompts").add_column("role", str)
+    db.table("prompts").add_column("bytes", int)
+
+
 def status_now(table: str, row: str = "t") -> str:
     """SQL: the status of a row by now. What runs in a process that is dead was interrupted, whatever the row says."""
     return f"case when {_is_left(table, row)} then 'interrupted' else {row}.status end"

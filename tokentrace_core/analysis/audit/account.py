@@ -15,10 +15,13 @@ with rates in whole pico-dollars per token and rounded down, so the findings of 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+
+from msgspec import Struct
 
 from tokentrace_core.analysis.audit.calls import Call, Key
-from tokentrace_core.analysis.audit.rates import CallRates, Tariff
+from tokentrace_core.analysis.audit.rates import CallRates
+from tokentrace_core.analysis.audit.tariff import Tariff
 
 #: The findings in the order in which they claim. Whole calls first: a call that should not have been made cannot be made
 #: cheaper. Then what should not be in the prompt, by how plain the cause is; then what the cache should have served; then the
@@ -30,15 +33,15 @@ PRECEDENCE = (
     "refetch",
     "broken_cache",
     "uncached_prefix",
+    "preamble",
     "oversized_result",
     "unused_tools",
     "context_rot",
-    "preamble",
     "expensive_model",
 )
 
 
-class Waste(NamedTuple):
+class Waste(Struct, frozen=True, gc=False):
     """What a finding claims of one call. There may be a million of them: no more than is told of each."""
 
     key: Key
@@ -56,16 +59,13 @@ class Waste(NamedTuple):
     """The rates of the call; None: the whole call, at its recorded cost."""
 
 
-class _Claimed:
+class _Claimed(Struct, gc=False):
     """What is gone of one call."""
 
-    __slots__ = ("nano", "output", "spans", "whole")
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[int, int]] = []
-        self.output = 0
-        self.nano = 0
-        self.whole = False
+    spans: tuple[tuple[int, int], ...] = ()
+    output: int = 0
+    nano: int = 0
+    whole: bool = False
 
 
 class Account:
@@ -112,7 +112,7 @@ class Account:
             return None
         nano = min(nano, (call.cost or 0) - claimed.nano)
         self._claimed[call.key] = claimed
-        claimed.spans += free
+        claimed.spans = (*claimed.spans, *free)
         claimed.nano += nano
         return Waste(call.key, call.started_at, tokens, nano, tuple(zones), premium, cached, tariff)
 
@@ -149,7 +149,7 @@ class Account:
         return self._claimed.get(call.key) or _Claimed()
 
 
-def _without(taken: list[tuple[int, int]], begin: int, end: int) -> list[tuple[int, int]]:
+def _without(taken: Sequence[tuple[int, int]], begin: int, end: int) -> list[tuple[int, int]]:
     """The parts of a span that nobody has taken."""
     free = [(begin, end)] if begin < end else []
     for left, right in taken:

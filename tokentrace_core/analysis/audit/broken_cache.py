@@ -11,14 +11,15 @@ import json
 
 from tokentrace_core.analysis.audit.calls import Call
 from tokentrace_core.analysis.audit.findings import Cause, plain
-from tokentrace_core.analysis.audit.prompts import Node, Prompts, upwards
+from tokentrace_core.analysis.audit.nodes import Node, upwards
+from tokentrace_core.analysis.audit.prompts import Prompts
 
 _SHOWN = 40
 
 
 def cause(call: Call, how: str) -> Cause:
     """What tells the finding apart. `how`: "changed" or "moved"."""
-    return call.who, call.run_name, how
+    return call.who, call.run.name, how
 
 
 def changed(call: Call, node: Node, before: Node, prompts: Prompts) -> str:

@@ -7,6 +7,7 @@ minutes after the last use; Anthropic caches what is marked with cache_control, 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 #: Five minutes after its last use a cached prefix may be gone. Some keep it longer; who relies on that is disappointed.
@@ -44,6 +45,7 @@ _RULES = {
 }
 
 
+@lru_cache(1_000)
 def rule_of(model: str | None) -> CacheRule:
     """The rule for a model, by its name."""
     name = (model or "").lower()

@@ -1,25 +1,44 @@
-"""What was called again although the answer could be known: retry storms and loops, in one look at the runs that have either."""
+"""What was called again although the answer could be known: retry storms and loops, in one look at each run."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 from tokentrace_core.analysis.audit import loop, retry_storm
-from tokentrace_core.analysis.audit.account import Account
-from tokentrace_core.analysis.audit.attempts import Asked
-from tokentrace_core.analysis.audit.calls import Trace
+from tokentrace_core.analysis.audit.attempts import LEAST, Asked, same_tools
+from tokentrace_core.analysis.audit.calls import Page, TracedRun
 from tokentrace_core.analysis.audit.findings import Finding, Tally
-
-_TOOLS = f"""group by t.run_id, t.name, t.arguments_hash
-    having sum(t.status in ('failure', 'timeout')) >= {retry_storm.ATTEMPTS}
-        or sum(t.status = 'success' and t.arguments_hash is not null) >= {loop.IDENTICAL}"""
-_CALLS = f"group by c.run_id, c.prompt_id having count(*) >= {retry_storm.ATTEMPTS}"
+from tokentrace_core.analysis.audit.looks import Case, Look
+from tokentrace_core.analysis.audit.results import Results
 
 
-def find(trace: Trace, account: Account) -> list[Finding]:
-    storms, loops = Tally("retry_storm"), Tally("loop")
-    failed = "c.status in ('failure', 'timeout') and c.prompt_id is not null"
-    runs = {*trace.runs_with("tools", "true", _TOOLS), *trace.runs_with("calls", failed, _CALLS)}
-    for calls, tools in trace.runs(sorted(runs)):
-        asked = Asked(calls, tools)
-        retry_storm.look(calls, tools, asked, account, storms)
-        loop.look(tools, asked, account, loops)
-    return storms.findings() + loops.findings()
+class CalledAgain(Look):
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self._storms, self._loops = Tally("retry_storm"), Tally("loop")
+        self._results = Results(case.trace.reader)
+
+    def see(self, page: Page) -> None:
+        for run in page.runs(_suspects(page)):
+            self._look(run)
+
+    def _look(self, run: TracedRun) -> None:
+        alike = list(same_tools(run.tools))
+        asked = Asked(run) if alike else None
+        if asked is not None:
+            retry_storm.look_at_tools(alike, asked, self.account, self._storms)
+        retry_storm.look_at_prompts(run.calls, self.account, self._storms)
+        if asked is not None:
+            loop.look(alike, asked, self._results, self.account, self._loops)
+
+    def findings(self) -> list[Finding]:
+        return self._storms.findings() + self._loops.findings()
+
+
+def _suspects(page: Page) -> set[int]:
+    """The places of runs in which a tool call came three times, or three calls failed."""
+    tools = Counter([(tool.place, tool.name, tool.arguments_hash) for tool in page.tools])
+    failed = Counter([call.place for call in page.calls if call.status in retry_storm.FAILED])
+    return {same[0] for same, times in tools.items() if times >= LEAST} | {
+        place for place, times in failed.items() if times >= LEAST
+    }

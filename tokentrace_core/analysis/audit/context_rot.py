@@ -9,13 +9,16 @@ from the start of the prompt, where the cache is, so the figure is rather too lo
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
 from statistics import median
 from typing import NamedTuple
 
-from tokentrace_core.analysis.audit.account import Account
-from tokentrace_core.analysis.audit.calls import PROMPT, Trace
+from msgspec import Struct
+
+from tokentrace_core.analysis.audit.calls import Page, TracedRun
 from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
+from tokentrace_core.analysis.audit.looks import Case, Look
 
 LEAST_RUNS = 8
 LEAST_US = 5 * 86_400_000_000
@@ -23,8 +26,11 @@ FIRST_RUNS = 3
 GROWN = 1.5
 STEADY = 0.8
 
+Loop = tuple[str, str]
+"""An agent, and the name of the runs that it works in."""
 
-class _Beginning(NamedTuple):
+
+class _Beginning(Struct, order=True, gc=False):
     """The first call of a run."""
 
     at: int
@@ -33,40 +39,63 @@ class _Beginning(NamedTuple):
     latency_us: int
 
 
-def find(trace: Trace, account: Account) -> list[Finding]:
-    tally = Tally("context_rot")
-    for (agent, run_name), runs in _beginnings(trace).items():
-        if not _rots(runs):
-            continue
-        early, late = runs[:FIRST_RUNS], runs[-FIRST_RUNS:]
-        title = f"{plain(agent)}: prompts grow run over run, {_grown(early, late)} ({{calls}} calls)"
+class _Rot(NamedTuple):
+    """Of an agent whose prompts grow."""
+
+    title: str
+    first: set[str]
+    """Its first runs."""
+    usual: dict[int, int]
+    """Step -> the longest prompt that it had in them."""
+
+
+class ContextRot(Look):
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self._begun: dict[Loop, list[_Beginning]] = defaultdict(list)
+        self._rotten: dict[Loop, _Rot] = {}
+        self._tally = Tally("context_rot")
+
+    def see(self, page: Page) -> None:
+        for call in page.calls:
+            step = call.step
+            if step.number == 1 and step.spawned_by is None and call.is_chat and call.status == "success":
+                latency = (call.ended_at or call.started_at) - call.started_at
+                begun = _Beginning(call.started_at, call.run.id, call.prompt, latency)
+                self._begun[call.who, call.run.name].append(begun)
+
+    def again(self) -> Iterable[str]:
+        for loop, begun in self._begun.items():
+            begun.sort()
+            if _rots(begun):
+                self._rotten[loop] = self._rot(loop, begun)
+        return self.case.runs_of({who for who, _ in self._rotten})
+
+    def _rot(self, loop: Loop, begun: list[_Beginning]) -> _Rot:
+        early, late = begun[:FIRST_RUNS], begun[-FIRST_RUNS:]
         first = {run.run_id for run in early}
         usual: dict[int, int] = defaultdict(int)
-        same = "coalesce(s.agent, r.name) = :who and r.name = :run"
-        for call in trace.calls(same, "c.started_at, c.id", who=agent, run=run_name):
-            step = call.agent_step or 1
-            if call.run_id in first:
-                usual[step] = max(usual[step], call.prompt)
-            elif call.prompt > usual[step] > 0:
-                waste = account.prompt(call, 0, call.prompt - usual[step], cached=False)
-                tally.add(call, (agent, run_name), partial(str, title), [waste])
-    return tally.findings()
+        for run in self.case.trace.runs(first):
+            for call in run.calls:
+                if (call.who, run.run.name) == loop:
+                    step = call.step.number or 1
+                    usual[step] = max(usual[step], call.prompt)
+        title = f"{plain(loop[0])}: prompts grow run over run, {_grown(early, late)} ({{calls}} calls)"
+        return _Rot(title, first, usual)
 
+    def see_again(self, run: TracedRun) -> None:
+        for call in run.calls:
+            loop = call.who, run.run.name
+            rot = self._rotten.get(loop)
+            if rot is None or run.run.id in rot.first:
+                continue
+            usual = rot.usual.get(call.step.number or 1, 0)
+            if call.prompt > usual > 0:
+                waste = self.account.prompt(call, 0, call.prompt - usual, cached=False)
+                self._tally.add(call, loop, partial(str, rot.title), [waste])
 
-def _beginnings(trace: Trace) -> dict[tuple[str, str], list[_Beginning]]:
-    """The runs of each agent, in the order of time."""
-    selection = trace.scope.calls()
-    found: dict[tuple[str, str], list[_Beginning]] = defaultdict(list)
-    rows = trace.rows(
-        f"""select coalesce(s.agent, r.name), r.name, c.started_at, c.run_id, {PROMPT}, c.ended_at - c.started_at
-            {selection.sql} and s.agent_step = 1 and s.parent_call_id is null and c.kind = 'chat' and c.status = 'success'""",
-        selection.parameters,
-    )
-    for agent, run_name, at, run_id, prompt, latency in rows:
-        found[agent, run_name].append(_Beginning(at, run_id, prompt, latency or 0))
-    for runs in found.values():
-        runs.sort()
-    return found
+    def findings(self) -> list[Finding]:
+        return self._tally.findings()
 
 
 def _rots(runs: list[_Beginning]) -> bool:

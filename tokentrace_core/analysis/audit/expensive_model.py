@@ -8,11 +8,14 @@ tokens. Whether the small model does it as well is for a test to say (`tokentrac
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
-from tokentrace_core.analysis.audit.account import Account
-from tokentrace_core.analysis.audit.calls import PROMPT, Trace
+from msgspec import Struct
+
+from tokentrace_core.analysis.audit.calls import Call, Page, TracedRun
 from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
+from tokentrace_core.analysis.audit.looks import Case, Look
 
 #: A model's name, without its date -> the small one of its line. What is small itself is not in it.
 SMALLER = {
@@ -45,37 +48,75 @@ LEAST_CALLS = 20
 _DATE = re.compile(r"[-@](20\d{6}|20\d\d-\d\d-\d\d|latest)$")
 
 
-def find(trace: Trace, account: Account) -> list[Finding]:
-    tally = Tally("expensive_model")
-    for agent, step, model, answered in _trivial(trace):
-        smaller = SMALLER.get(_DATE.sub("", (model or answered or "").lower().rpartition("/")[2]))
-        if smaller is None:
-            continue
-        named = plain(step or "without a name")
-        title = f"{plain(agent)}: {plain(model)} for a few words in step {named}, where {smaller} may do ({{calls}} calls)"
-        same = "coalesce(s.agent, r.name) = :who and s.name is :step and c.model is :model"
-        for call in trace.calls(same, who=agent, step=step, model=model):
-            other = account.rates.another(smaller, call)
+#: A reply that stopped so is a tool's, or is no answer.
+_NO_ANSWER = frozenset({"tool_calls", "tool_use", "function_call", "length", "max_tokens"})
+
+Where = tuple[str, str | None, str | None]
+"""Agent, step name, model."""
+
+
+class _Kind(Struct, gc=False):
+    """Calls of one model in one step of an agent."""
+
+    calls: int = 0
+    trivial: int = 0
+    answered: str = ""
+    """The last of the names that answered."""
+
+
+class ExpensiveModel(Look):
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self._kinds: dict[Where, _Kind] = {}
+        self._smaller: dict[Where, str] = {}
+        self._tally = Tally("expensive_model")
+
+    def see(self, page: Page) -> None:
+        for call in page.calls:
+            if not call.is_chat or call.status != "success":
+                continue
+            where = call.who, call.step.name, call.model
+            kind = self._kinds.get(where)
+            if kind is None:
+                kind = self._kinds[where] = _Kind()
+            kind.calls += 1
+            if _is_trivial(call):
+                kind.trivial += 1
+            if call.answered is not None and call.answered > kind.answered:
+                kind.answered = call.answered
+
+    def again(self) -> Iterable[str]:
+        for where, kind in self._kinds.items():
+            smaller = _smaller(where[2] or kind.answered)
+            if smaller and kind.calls >= LEAST_CALLS and kind.trivial >= NEARLY_ALL * kind.calls:
+                self._smaller[where] = smaller
+        return self.case.runs_of({agent for agent, _, _ in self._smaller})
+
+    def see_again(self, run: TracedRun) -> None:
+        for call in run.calls:
+            where = call.who, call.step.name, call.model
+            smaller = self._smaller.get(where)
+            other = self.account.rates.another(smaller, call) if smaller else None
             if other is not None:
-                tally.add(
-                    call,
-                    (agent, step or "", model or ""),
-                    partial(str, title),
-                    [account.rest(call, other)],
+                agent, step, model = where
+                title = (
+                    f"{plain(agent)}: {plain(model)} for a few words in step {plain(step or 'without a name')}, "
+                    f"where {smaller} may do ({{calls}} calls)"
                 )
-    return tally.findings()
+                cause = agent, step or "", model or ""
+                self._tally.add(call, cause, partial(str, title), [self.account.rest(call, other)])
+
+    def findings(self) -> list[Finding]:
+        return self._tally.findings()
 
 
-def _trivial(trace: Trace) -> list[tuple[str, str | None, str | None, str | None]]:
-    """(agent, step name, model, model answered) of trivial steps."""
-    selection = trace.scope.calls()
-    spoken = "coalesce(c.output_tokens, 0) - coalesce(c.reasoning_tokens, 0)"
-    trivial = f"""{spoken} between 1 and {FEW_TOKENS} and {PROMPT} <= {SHORT_PROMPT}
-        and coalesce(c.stop_reason, '') not in ('tool_calls', 'tool_use', 'function_call', 'length', 'max_tokens')"""
-    found = trace.rows(
-        f"""select coalesce(s.agent, r.name), s.name, c.model, max(c.model_answered) {selection.sql}
-            and c.kind = 'chat' and c.status = 'success'
-            group by 1, 2, 3 having count(*) >= {LEAST_CALLS} and sum({trivial}) >= {NEARLY_ALL} * count(*)""",
-        selection.parameters,
+def _is_trivial(call: Call) -> bool:
+    return (
+        0 < call.output - call.reasoning <= FEW_TOKENS
+        and call.prompt <= SHORT_PROMPT
+        and call.stop_reason not in _NO_ANSWER
     )
-    return [(agent, step, model, answered) for agent, step, model, answered in found]
+
+
+def _smaller(model: str) -> str | None:
+    return SMALLER.get(_DATE.sub("", model.lower().rpartition("/")[2]))

@@ -13,18 +13,18 @@ from tokentrace_core.analysis.audit.findings import Cause, plain
 
 def are_siblings(earlier: Call, call: Call) -> bool:
     """Whether two calls are of agents that work side by side."""
-    if earlier.run_id == call.run_id:
+    if earlier.run.id == call.run.id:
         return earlier.talk != call.talk or _overlap(earlier, call)
-    return earlier.session_id == call.session_id and _overlap(earlier, call)
+    return earlier.run.session_id == call.run.session_id and _overlap(earlier, call)
 
 
 def cause(call: Call) -> Cause:
     """What tells the finding apart."""
-    return (call.run_name,)
+    return (call.run.name,)
 
 
 def title(call: Call) -> str:
-    return f"{plain(call.run_name)}: the same payload sent in full to parallel sub-agents ({{times}} in all)"
+    return f"{plain(call.run.name)}: the same payload sent in full to parallel sub-agents ({{times}} in all)"
 
 
 def _overlap(earlier: Call, call: Call) -> bool:

@@ -90,7 +90,7 @@ class Tally:
         if not found:
             return
         if cause not in self._titles:
-            self._titles[cause] = title(), call.framework
+            self._titles[cause] = title(), call.run.framework
         self._wastes.setdefault(cause, []).extend(found)
         self._times[cause] = self._times.get(cause, 0) + times
 

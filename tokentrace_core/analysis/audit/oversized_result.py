@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
 from tokentrace_core.analysis.audit.account import Account
-from tokentrace_core.analysis.audit.calls import Call, ToolUse, Trace
+from tokentrace_core.analysis.audit.calls import Call, Page, ToolUse, TracedRun
 from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
-from tokentrace_core.analysis.audit.prompts import Node, Place, Prompts, upwards
+from tokentrace_core.analysis.audit.looks import Case, Look
+from tokentrace_core.analysis.audit.nodes import Node, Place, upwards
+from tokentrace_core.analysis.audit.prompts import Prompts
 
 #: A result below 2,000 tokens (of 4 bytes) is let pass.
 LEAST_BYTES = 8_000
@@ -41,30 +44,35 @@ class _Limit(NamedTuple):
     """Bytes that serve."""
 
 
-def find(trace: Trace, account: Account) -> list[Finding]:
-    tally, prompts = Tally("oversized_result"), Prompts(trace)
-    limits, runs = _limits(trace)
-    for calls, tools in trace.runs(runs):
-        large = [tool for tool in tools if _is_oversized(tool, limits)]
-        _claim([call for call in calls if call.prompt_id], large, limits, prompts, account, tally)
-    return tally.findings()
+class OversizedResult(Look):
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self._sizes: dict[str, list[int]] = defaultdict(list)
+        self._large: list[tuple[str, str, int]] = []
+        self._limits: dict[str, _Limit] = {}
+        self._runs: set[str] = set()
+        self._tally = Tally("oversized_result")
 
+    def see(self, page: Page) -> None:
+        for tool in page.tools:
+            size = tool.result_bytes
+            if size is not None:
+                self._sizes[tool.name].append(size)
+                if size >= LEAST_BYTES:
+                    self._large.append((tool.run.id, tool.name, size))
 
-def _limits(trace: Trace) -> tuple[dict[str, _Limit], list[str]]:
-    """By tool; and the runs that have results above them."""
-    sizes: dict[str, list[int]] = defaultdict(list)
-    large: list[tuple[str, str, int]] = []
-    selection = trace.alone("tools")
-    found = trace.rows(
-        f"select t.run_id, t.name, t.result_bytes {selection.sql} and t.result_bytes is not null",
-        selection.parameters,
-    )
-    for run_id, name, size in found:
-        sizes[name].append(size)
-        if size >= LEAST_BYTES:
-            large.append((run_id, name, size))
-    limits = {name: _limit(sorted(all_of_it)) for name, all_of_it in sizes.items()}
-    return limits, sorted({run_id for run_id, name, size in large if size > limits[name].above})
+    def again(self) -> Iterable[str]:
+        self._limits = {name: _limit(sorted(sizes)) for name, sizes in self._sizes.items()}
+        self._runs = {run_id for run_id, name, size in self._large if size > self._limits[name].above}
+        return self._runs
+
+    def see_again(self, run: TracedRun) -> None:
+        if run.run.id in self._runs:
+            large = [tool for tool in run.tools if _is_oversized(tool, self._limits)]
+            _claim(run.calls, large, self._limits, self.prompts, self.account, self._tally)
+
+    def findings(self) -> list[Finding]:
+        return self._tally.findings()
 
 
 def _limit(sizes: list[int]) -> _Limit:
@@ -77,7 +85,7 @@ def _limit(sizes: list[int]) -> _Limit:
 
 
 def _is_oversized(tool: ToolUse, limits: dict[str, _Limit]) -> bool:
-    return (tool.result_bytes or 0) > limits[tool.name].above
+    return tool.result_bytes is not None and tool.result_bytes > limits[tool.name].above
 
 
 def _claim(
@@ -88,11 +96,10 @@ def _claim(
     account: Account,
     tally: Tally,
 ) -> None:
-    nodes = prompts.of(calls)
     results: dict[str, ToolUse | None] = {}
     told: set[str] = set()
     for call in calls:
-        leaf = nodes.get(call.prompt_id or "")
+        leaf = call.leaf
         for node in upwards(leaf):
             if node.role != "tool" or node.size < LEAST_BYTES or leaf is None:
                 continue
@@ -100,7 +107,7 @@ def _claim(
                 results[node.message_id] = _result_of(node, tools, prompts)
             tool = results[node.message_id]
             if tool is not None:
-                place = Place(call, leaf, prompts.tools_size(call.tools_id))
+                place = Place(call.prompt, leaf, prompts.tools_size(call.tools_id))
                 begin = place.tokens(node.begins + limits[tool.name].keep)
                 waste = account.prompt(call, begin, place.tokens(node.ends), cached=False)
                 tally.add(

@@ -10,14 +10,14 @@ One "Sure!" is no habit: an agent is reported when filler has cost it a number o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from functools import partial
 
 import msgspec
 
-from tokentrace_core.analysis.audit.account import Account
-from tokentrace_core.analysis.audit.calls import Call, Trace
+from tokentrace_core.analysis.audit.calls import Call, Page
 from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
+from tokentrace_core.analysis.audit.looks import Case, Look
+from tokentrace_core.analysis.audit.prompts import Prompts
 from tokentrace_core.filler import filler_length, text_of
 
 #: A reply with less filler is let pass: "Sure!", "Thanks!" are two or three tokens.
@@ -25,48 +25,73 @@ LEAST_TOKENS = 8
 #: An agent with fewer such replies has no habit of it.
 LEAST_REPLIES = 3
 _PPM = 1_000_000
+#: Texts of which it is remembered.
+_REMEMBERED = 100_000
 
 
-def find(trace: Trace, account: Account) -> list[Finding]:
-    tally = Tally("preamble")
-    waiting: dict[tuple[str, str], list[tuple[Call, int]]] = defaultdict(list)
-    habits = set()
-    for call, ppm in with_filler(trace):
-        tokens = (call.output - call.reasoning) * ppm // _PPM
-        if tokens < LEAST_TOKENS:
-            continue
+class Preamble(Look):
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self._filler = Filler(case.prompts)
+        self._waiting: dict[tuple[str, str], list[tuple[Call, int]]] = defaultdict(list)
+        """Replies of agents of whom nobody knows yet whether it is a habit."""
+        self._habits: set[tuple[str, str]] = set()
+        self._tally = Tally("preamble")
+
+    def see(self, page: Page) -> None:
+        for call in page.calls:
+            if call.filler_ppm == 0:
+                continue
+            tokens = self._filler.tokens(call)
+            if tokens:
+                self._note(call, tokens)
+
+    def _note(self, call: Call, tokens: int) -> None:
         cause = call.who, call.model or ""
-        waiting[cause].append((call, tokens))
-        if cause in habits or len(waiting[cause]) >= LEAST_REPLIES:
-            habits.add(cause)
-            for reply, filler in waiting.pop(cause):
-                tally.add(reply, cause, partial(_title, reply), [account.reply(reply, filler)])
-    return tally.findings()
+        waiting = self._waiting[cause]
+        waiting.append((call, tokens))
+        if cause in self._habits or len(waiting) >= LEAST_REPLIES:
+            self._habits.add(cause)
+            for reply, filler in self._waiting.pop(cause):
+                self._tally.add(reply, cause, partial(_title, reply), [self.account.reply(reply, filler)])
+
+    def findings(self) -> list[Finding]:
+        return self._tally.findings()
 
 
 def _title(call: Call) -> str:
     return f"{plain(call.who)}: filler before the answer in {{times}} replies"
 
 
-def with_filler(trace: Trace) -> Iterator[tuple[Call, int]]:
-    """Calls whose reply begins with filler, and how much of it that is."""
-    unread = "c.output_id is not null"
-    if trace.has_column("llm_calls", "filler_ppm"):
-        yield from trace.calls_and("c.filler_ppm", "c.filler_ppm > 0")
-        unread += " and c.filler_ppm is null"
-    known: dict[str, int] = {}
-    for call, message_id in trace.calls_and("c.output_id", unread):
-        if message_id not in known:
-            known[message_id] = _ppm_of(trace, message_id)
-        if known[message_id]:
-            yield call, known[message_id]
+class Filler:
+    """How much of a reply is filler."""
+
+    def __init__(self, prompts: Prompts) -> None:
+        self._prompts = prompts
+        self._known: dict[str, int] = {}
+
+    def ppm(self, call: Call) -> int:
+        """Millionths of the reply; 0: none that is worth a word."""
+        ppm = self._ppm(call)
+        return ppm if (call.output - call.reasoning) * ppm // _PPM >= LEAST_TOKENS else 0
+
+    def tokens(self, call: Call) -> int:
+        return (call.output - call.reasoning) * self.ppm(call) // _PPM
+
+    def _ppm(self, call: Call) -> int:
+        """As it was noted; of a file of an earlier version as the text says."""
+        if call.filler_ppm is not None or call.reply_id is None:
+            return call.filler_ppm or 0
+        known = self._known.get(call.reply_id)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[call.reply_id] = _ppm_of(*self._prompts.message(call.reply_id))
+        return known
 
 
-def _ppm_of(trace: Trace, message_id: str) -> int:
-    body, size = next(trace.rows("select body, bytes from messages where id = ?", [message_id]), (None, 0))
-    if not body:
-        return 0
+def _ppm_of(body: str, size: int) -> int:
     try:
-        return filler_length(text_of(msgspec.json.decode(body))) * _PPM // max(size or 1, 1)
+        return filler_length(text_of(msgspec.json.decode(body))) * _PPM // max(size, 1)
     except msgspec.DecodeError:
         return 0

@@ -7,47 +7,21 @@ a part of a call is the same part of its recorded cost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from tokentrace_core.analysis.audit.calls import Call
+from tokentrace_core.analysis.audit.tariff import Tariff
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.rates import Rates
 from tokentrace_core.usage import Usage
 
-#: `Rates` counts in 10⁻²⁴ dollars; a claim in whole pico-dollars (10⁻¹²) per token, which SQLite's integers can hold.
+#: `Rates` counts in 10⁻²⁴ dollars, a tariff in 10⁻¹².
 _PER_PICO = 10**12
 _PICO_PER_NANO = 1_000
 _DAY_US = 86_400_000_000
 #: No provider asks more for a prompt shorter than this.
 _LONG = 100_000
 _REMEMBERED = 10_000
-
-
-class Tariff(NamedTuple):
-    """Pico-dollars per token."""
-
-    uncached: int
-    read: int
-    write_5m: int
-    write_1h: int
-    output: int
-
-    def nano(self, zones: Sequence[int], read_instead: int, premium: int) -> int:
-        """What tokens cost by zone, less what it would cost to read `read_instead` of them and to have `premium` written."""
-        paid = sum(tokens * rate for tokens, rate in zip(zones, self, strict=True))
-        needed = read_instead * self.read + premium * max(0, self.write_5m - self.uncached)
-        return (paid - needed) // _PICO_PER_NANO
-
-    def less(self, other: Tariff) -> Tariff:
-        """How much dearer each token is than by another tariff."""
-        return Tariff(*(ours - theirs for ours, theirs in zip(self, other, strict=True)))
-
-    @property
-    def caches(self) -> bool:
-        """Whether reading from the cache is cheaper than sending anew."""
-        return self.read < self.uncached
 
 
 class CallRates:
@@ -59,6 +33,11 @@ class CallRates:
 
     def of(self, call: Call) -> Tariff | None:
         """None: the call has no price, or one whose parts are not known."""
+        if call.tariff is None:
+            call.tariff = self._find(call)
+        return call.tariff
+
+    def _find(self, call: Call) -> Tariff | None:
         if not call.cost or call.cost_status not in ("priced", "override"):
             return None
         # Long prompts have prices of their own, each from another length on.
@@ -71,10 +50,11 @@ class CallRates:
         tariff = self._known[key]
         return None if tariff is None else _scaled(call, tariff)
 
-    def another(self, model: str, call: Call) -> Tariff | None:
-        """What another model of the same provider would have charged."""
+    def another(self, model: str, call: Call, *, of_any: bool = False) -> Tariff | None:
+        """What another model would have charged: of the same provider, or `of_any`."""
+        whose = None if of_any else call.provider
         rates = self._prices.rates_of_call(
-            model, None, _usage(call), provider=call.provider, at=_moment(call), tier=call.tier
+            model, None, _usage(call), provider=whose, at=_moment(call), tier=call.tier
         )
         return None if rates is None else _tariff(rates)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from tokentrace_core.analysis.audit.calls import Call
 from tokentrace_core.analysis.audit.findings import Cause, plain
-from tokentrace_core.analysis.audit.prompts import LARGE_BYTES, Node, Prompts, beginning
+from tokentrace_core.analysis.audit.nodes import Node
+from tokentrace_core.analysis.audit.prompts import LARGE_BYTES, Prompts, beginning
 
 _SHOWN = 48
 
@@ -26,7 +27,7 @@ def fetched(node: Node | None) -> Node | None:
 
 def cause(call: Call) -> Cause:
     """What tells the finding apart."""
-    return call.who, call.run_name
+    return call.who, call.run.name
 
 
 def title(call: Call, block: Node, prompts: Prompts) -> str:

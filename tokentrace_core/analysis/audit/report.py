@@ -8,37 +8,36 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tokentrace_core.analysis.audit import (
-    called_again,
-    context_rot,
-    expensive_model,
-    oversized_result,
-    preamble,
-    sent_again,
-    unused_tools,
-)
 from tokentrace_core.analysis.audit.account import PRECEDENCE, Account
-from tokentrace_core.analysis.audit.calls import PROMPT, Trace
+from tokentrace_core.analysis.audit.called_again import CalledAgain
+from tokentrace_core.analysis.audit.calls import Page
+from tokentrace_core.analysis.audit.context_rot import ContextRot
+from tokentrace_core.analysis.audit.expensive_model import ExpensiveModel
 from tokentrace_core.analysis.audit.findings import Finding
+from tokentrace_core.analysis.audit.looks import Case, Look
+from tokentrace_core.analysis.audit.oversized_result import OversizedResult
+from tokentrace_core.analysis.audit.preamble import Preamble
 from tokentrace_core.analysis.audit.rates import CallRates
+from tokentrace_core.analysis.audit.sent_again import SentAgain, is_paid_anew
+from tokentrace_core.analysis.audit.trace import Trace, has_prompt
+from tokentrace_core.analysis.audit.unused_tools import UnusedTools
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.store.reader import Reader
 
-Look = Callable[[Trace, Account], list[Finding]]
 Tell = Callable[[str, int, int], None]
-"""Progress: what is looked for, how many looks are done, of how many."""
+"""Progress: what is done, how many runs it is done for, of how many."""
 
-#: What is looked for, in the order of `account.PRECEDENCE`.
-LOOKS: dict[str, Look] = {
-    "what was called again": called_again.find,
-    "what was sent again": sent_again.find,
-    "oversized results": oversized_result.find,
-    "unused tools": unused_tools.find,
-    "context rot": context_rot.find,
-    "filler": preamble.find,
-    "expensive models": expensive_model.find,
-}
+#: Who looks at a run, in the order of `account.PRECEDENCE`.
+LOOKS: tuple[type[Look], ...] = (
+    CalledAgain,
+    SentAgain,
+    Preamble,
+    OversizedResult,
+    UnusedTools,
+    ContextRot,
+    ExpensiveModel,
+)
 KINDS = PRECEDENCE
 DAYS = 30
 
@@ -86,15 +85,34 @@ def audit(
         reader = file if isinstance(file, Reader) else opened.enter_context(Reader(file))
         if scope is None:
             scope = last_days()
-        trace = Trace(reader, scope)
-        account = Account(CallRates(prices or PriceBook.default()))
-        found: list[Finding] = []
-        for done, (what, look) in enumerate(LOOKS.items()):
-            tell(what, done, len(LOOKS))
-            found += look(trace, account)
-        tell("sums", len(LOOKS), len(LOOKS))
+        case = Case(Trace(reader, scope), Account(CallRates(prices or PriceBook.default())))
+        looks, totals = [look(case) for look in LOOKS], _Totals()
+        _see(case, looks, totals, tell)
+        _see_again(case, looks, tell)
+        found = [finding for look in looks for finding in look.findings()]
         found.sort(key=lambda finding: (-finding.wasted_nano_usd, -finding.wasted_tokens, finding.title))
-        return Audit(scope, tuple(found), *_totals(trace))
+        return Audit(scope, tuple(found), **vars(totals))
+
+
+def _see(case: Case, looks: list[Look], totals: _Totals, tell: Tell) -> None:
+    done, every = 0, len(case.trace)
+    for page in case.trace.pages(wanted=is_paid_anew):
+        tell("looking at runs", done, every)
+        totals.see(page)
+        for look in looks:
+            look.see(page)
+        done += len(page)
+
+
+def _see_again(case: Case, looks: list[Look], tell: Tell) -> None:
+    again = {run_id for look in looks for run_id in look.again()}
+    done = 0
+    for page in case.trace.pages(again, wanted=has_prompt):
+        tell("looking again", done, len(again))
+        for run in page.runs():
+            for look in looks:
+                look.see_again(run)
+        done += len(page)
 
 
 def last_days() -> Scope:
@@ -102,14 +120,20 @@ def last_days() -> Scope:
     return Scope(since=int(datetime.now(UTC).timestamp() * 1_000_000) - DAYS * 86_400_000_000)
 
 
-def _totals(trace: Trace) -> tuple[int, int, int, int, int, int]:
-    expired = "c.run_id in (select id from main.runs where expired is not null)"
-    gone = expired if trace.has_column("runs", "expired") else "false"
-    tokens = f"{PROMPT} + coalesce(c.output_tokens, 0)"
-    sql, parameters = trace.alone("calls").select(
-        f"""count(*), coalesce(sum({tokens}), 0), coalesce(sum(c.cost_nano_usd), 0),
-            coalesce(sum(c.usage_source = 'estimated'), 0), coalesce(sum(c.cost_status = 'unpriced'), 0),
-            coalesce(sum(c.prompt_id is null or {gone}), 0)"""
-    )
-    calls, total, nano, estimated, unpriced, unreadable = next(trace.rows(sql, parameters))
-    return calls, total, nano, estimated, unpriced, unreadable
+class _Totals:
+    """Of all calls that were looked at."""
+
+    def __init__(self) -> None:
+        self.calls = self.tokens = self.nano_usd = 0
+        self.estimated_calls = self.unpriced_calls = self.unreadable_calls = 0
+
+    def see(self, page: Page) -> None:
+        self.calls += len(page.calls)
+        for call in page.calls:
+            self.tokens += call.prompt + call.output
+            self.nano_usd += call.cost or 0
+            self.estimated_calls += call.is_estimated
+            if call.cost_status == "unpriced":
+                self.unpriced_calls += 1
+            if call.prompt_id is None or call.run.expired is not None:
+                self.unreadable_calls += 1

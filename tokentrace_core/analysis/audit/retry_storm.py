@@ -13,30 +13,34 @@ model cost nothing here. A model call that the provider refused costs nothing ei
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
 from tokentrace_core.analysis.audit.account import Account
-from tokentrace_core.analysis.audit.attempts import Asked, same_tools
+from tokentrace_core.analysis.audit.attempts import Asked
 from tokentrace_core.analysis.audit.calls import Call, Talk, ToolUse
 from tokentrace_core.analysis.audit.findings import Tally, plain
 
 #: Requirements.md S127: “maximum of 2 retries per tool per turn”; a turn is a run.
 ATTEMPTS = 3
-_FAILED = ("failure", "timeout")
+FAILED = ("failure", "timeout")
 
 Tried = TypeVar("Tried", Call, ToolUse)
 
 
-def look(calls: list[Call], tools: list[ToolUse], asked: Asked, account: Account, tally: Tally) -> None:
-    """The storms of one run."""
-    for series, needless in tool_storms(asked, tools):
+def look_at_tools(alike: Iterable[list[ToolUse]], asked: Asked, account: Account, tally: Tally) -> None:
+    """The storms of one run among its tool calls that are alike."""
+    for series, needless in tool_storms(alike, asked):
         if needless:
             call, tool = needless[0], series[0].name
             tally.add(
                 call, (call.who, tool), partial(_title_of_tool, call, tool), map(account.whole, needless)
             )
+
+
+def look_at_prompts(calls: Sequence[Call], account: Account, tally: Tally) -> None:
+    """The storms of one run among its model calls."""
     for attempted in call_storms(calls):
         call = attempted[0]
         cause = call.who, "prompt", call.model or ""
@@ -44,16 +48,18 @@ def look(calls: list[Call], tools: list[ToolUse], asked: Asked, account: Account
 
 
 def tool_storms(
-    asked: Asked, tools: list[ToolUse], attempts: int = ATTEMPTS
+    alike: Iterable[list[ToolUse]], asked: Asked, attempts: int = ATTEMPTS
 ) -> Iterator[tuple[list[ToolUse], list[Call]]]:
     """Series of more attempts at a tool than so many in one run, and the model calls that asked for those beyond and for nothing else."""
-    for alike in same_tools(tools):
-        for series in _series(alike, attempts):
+    for same in alike:
+        for series in _series(same, attempts):
             yield series, asked.only_for(series[attempts:])
 
 
-def call_storms(calls: list[Call], attempts: int = ATTEMPTS) -> Iterator[list[Call]]:
+def call_storms(calls: Sequence[Call], attempts: int = ATTEMPTS) -> Iterator[list[Call]]:
     """Series of more attempts than so many at sending one prompt."""
+    if sum(call.status in FAILED for call in calls) < attempts:
+        return
     alike: dict[tuple[Talk, str | None, str | None], list[Call]] = defaultdict(list)
     for call in calls:
         if call.prompt_id is not None:
@@ -75,7 +81,7 @@ def _series(alike: Sequence[Tried], attempts: int) -> Iterator[list[Tried]]:
     series: list[Tried] = []
     for attempt in alike:
         series.append(attempt)
-        if attempt.status not in _FAILED:
+        if attempt.status not in FAILED:
             yield from [series] if len(series) > attempts else []
             series = []
     yield from [series] if len(series) > attempts else []

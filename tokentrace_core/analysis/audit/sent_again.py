@@ -20,37 +20,45 @@ Only calls are looked at that were paid 1,024 new tokens or more: in the others 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import partial
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from tokentrace_core.analysis.audit import broken_cache, fan_out, refetch, uncached_prefix
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.caching import LIFETIME_US, rule_of
-from tokentrace_core.analysis.audit.calls import FRESH, Call, Trace, batches
+from tokentrace_core.analysis.audit.calls import Call, Page
 from tokentrace_core.analysis.audit.findings import Cause, Finding, Tally, Title
-from tokentrace_core.analysis.audit.prompts import Node, Place, Prompts, upwards
+from tokentrace_core.analysis.audit.looks import Case, Look
+from tokentrace_core.analysis.audit.nodes import Node, Place
+from tokentrace_core.analysis.audit.prompts import Prompts
 
 #: Less sent again than this is let pass: no cache takes a block of less than 1,024 tokens.
 LEAST_TOKENS = 1_024
-#: Calls whose prompts are read with one query.
-_CALLS = 2_000
 #: Places that are remembered before those are forgotten that no cache would have any more.
-_REMEMBERED = 50_000
+_REMEMBERED = 5_000
 
 
-class Chain:
+def is_paid_anew(call: Call) -> bool:
+    """Whether there is something to save: enough of the prompt was not read from the cache."""
+    return call.uncached + call.write_5m + call.write_1h >= LEAST_TOKENS
+
+
+class Chain(Struct, eq=False, gc=False):
     """The latest sending of a prefix, and what the cache would have of it."""
 
-    __slots__ = ("at", "call", "written")
+    call: Call
+    at: int
+    written: int
+    """Tokens that the cache has been paid for, or would have been."""
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.at = call.started_at
-        self.written = call.read + call.write_5m + call.write_1h
-        """Tokens that the cache has been paid for, or would have been."""
+    @classmethod
+    def of(cls, call: Call) -> Chain:
+        return cls(call, call.started_at, call.read + call.write_5m + call.write_1h)
 
 
-class Sent(NamedTuple):
+class Sent(Struct, eq=False, gc=False):
     """Where a prefix, or a block, was sent last."""
 
     chain: Chain
@@ -59,84 +67,89 @@ class Sent(NamedTuple):
     """Of the prompt up to here."""
 
 
-class Seen:
-    """What was sent lately, by model."""
-
-    def __init__(self) -> None:
-        self._sent: dict[tuple[str | None, object], Sent] = {}
-
-    def get(self, call: Call, what: object) -> Sent | None:
-        """When this was sent, if a cache would still have it."""
-        sent = self._sent.get((call.model, what))
-        return sent if sent is not None and abs(call.started_at - sent.chain.at) <= LIFETIME_US else None
-
-    def put(self, call: Call, what: object, sent: Sent) -> None:
-        self._sent[call.model, what] = sent
+class Lately(dict[object, Sent]):
+    """What was sent to one model: prefixes by their shape, blocks by their message."""
 
     def forget_before(self, at: int) -> None:
         """No later run can read what was sent so long before it."""
-        if len(self._sent) > _REMEMBERED:
-            self._sent = {key: sent for key, sent in self._sent.items() if sent.chain.at >= at - LIFETIME_US}
+        if len(self) > _REMEMBERED:
+            for what in [what for what, sent in self.items() if sent.chain.at < at - 2 * LIFETIME_US]:
+                del self[what]
 
 
-def find(trace: Trace, account: Account) -> list[Finding]:
-    tallies = {kind: Tally(kind) for kind in ("fan_out", "refetch", "broken_cache", "uncached_prefix")}
-    seen, prompts = Seen(), Prompts(trace)
-    for calls in batches(trace.calls(f"{FRESH} >= {LEAST_TOKENS} and c.prompt_id is not null"), _CALLS):
-        nodes = prompts.of(calls)
-        seen.forget_before(calls[0].started_at)
-        for call in calls:
-            _look(call, nodes.get(call.prompt_id or ""), prompts, seen, account, tallies)
-    return [finding for tally in tallies.values() for finding in tally.findings()]
+def _sent_lately(lately: Lately, what: object, now: int) -> Sent | None:
+    """When this was sent, if a cache would still have it."""
+    sent = lately.get(what)
+    return sent if sent is not None and abs(now - sent.chain.at) <= LIFETIME_US else None
+
+
+class SentAgain(Look):
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self._tallies = {
+            kind: Tally(kind) for kind in ("fan_out", "refetch", "broken_cache", "uncached_prefix")
+        }
+        self._sent: dict[str | None, Lately] = defaultdict(Lately)
+
+    def see(self, page: Page) -> None:
+        if page.calls:
+            for lately in self._sent.values():
+                lately.forget_before(page.calls[0].started_at)
+        for call in page.calls:
+            if call.leaf is None or not is_paid_anew(call):
+                continue
+            tariff = self.account.rates.of(call)
+            if tariff is not None and tariff.caches:
+                _look(call, call.leaf, self._sent[call.model], self.prompts, self.account, self._tallies)
+
+    def findings(self) -> list[Finding]:
+        return [finding for tally in self._tallies.values() for finding in tally.findings()]
 
 
 def _look(
-    call: Call, leaf: Node | None, prompts: Prompts, seen: Seen, account: Account, tallies: dict[str, Tally]
+    call: Call, leaf: Node, lately: Lately, prompts: Prompts, account: Account, tallies: dict[str, Tally]
 ) -> None:
-    tariff = account.rates.of(call)
-    if leaf is None or tariff is None or not tariff.caches:
-        return
-    place = Place(call, leaf, prompts.tools_size(call.tools_id))
-    known, new = _split(call, leaf, seen)
+    place = Place(call.prompt, leaf, prompts.tools_size(call.tools_id))
+    known, new = _split(call, leaf, lately)
     begin = 0
-    chain = Chain(call)
+    chain = Chain.of(call)
     if known is not None:
         node, sent = known
         begin = min(call.prompt, sent.tokens if sent.node.id == node.id else place.tokens(node.ends))
         _claim_prefix(call, node, begin, sent, prompts, account, tallies)
-        chain = _goes_on(call, chain, sent, begin)
-        seen.put(call, node.shape, Sent(chain, node, begin))
+        _go_on(call, chain, sent, begin)
+        lately[node.shape] = Sent(chain, node, begin)
     for node in reversed(new):
-        block = place.tokens(node.ends) - place.tokens(node.begins)
+        ends = place.tokens(node.ends)
+        block = ends - place.tokens(node.begins)
         if block >= LEAST_TOKENS:
-            sent_block = seen.get(call, node.message_id)
-            if sent_block is not None and sent_block.chain.call.key != call.key:
+            paid = Chain.of(call)
+            sent_block = _sent_lately(lately, node.message_id, call.started_at)
+            if sent_block is not None and sent_block.chain.call is not call:
                 _claim_block(call, node, place, sent_block, prompts, account, tallies)
-                premium_paid = Chain(call)
-                premium_paid.written = max(block, sent_block.chain.written)
-                seen.put(call, node.message_id, Sent(premium_paid, node, block))
-            else:
-                seen.put(call, node.message_id, Sent(Chain(call), node, block))
-        seen.put(call, node.shape, Sent(chain, node, place.tokens(node.ends)))
+                paid.written = max(block, sent_block.chain.written)
+            lately[node.message_id] = Sent(paid, node, block)
+        lately[node.shape] = Sent(chain, node, ends)
 
 
-def _split(call: Call, leaf: Node, seen: Seen) -> tuple[tuple[Node, Sent] | None, list[Node]]:
+def _split(call: Call, leaf: Node, lately: Lately) -> tuple[tuple[Node, Sent] | None, list[Node]]:
     """The last message up to which all was sent lately, and the messages behind it, last to first."""
     new: list[Node] = []
-    for node in upwards(leaf):
-        sent = seen.get(call, node.shape)
+    node: Node | None = leaf
+    while node is not None:
+        sent = _sent_lately(lately, node.shape, call.started_at)
         if sent is not None:
             return (node, sent), new
         new.append(node)
+        node = node.parent
     return None, new
 
 
-def _goes_on(call: Call, chain: Chain, sent: Sent, known: int) -> Chain:
+def _go_on(call: Call, chain: Chain, sent: Sent, known: int) -> None:
     """The cache keeps what is used: the same chain goes on, with what this call adds."""
     chain.written = max(chain.written, sent.chain.written, known)
     sent.chain.at = max(sent.chain.at, call.started_at)
     sent.chain.written = max(sent.chain.written, min(known, chain.written))
-    return chain
 
 
 def _claim_prefix(
@@ -160,16 +173,20 @@ def _claim_prefix(
     waste = account.prompt(call, call.read, cacheable, cached=True, premium=premium)
     if waste is None:
         return
-    titles: dict[str, tuple[Cause, Title]] = {
-        "broken_cache": (
+    cause: Cause
+    title: Title
+    if kind == "broken_cache":
+        cause, title = (
             broken_cache.cause(call, "changed"),
             partial(broken_cache.changed, call, node, sent.node, prompts),
-        ),
-        "fan_out": (fan_out.cause(call), partial(fan_out.title, call)),
-        "refetch": (refetch.cause(call), partial(refetch.title, call, block or node, prompts)),
-        "uncached_prefix": (uncached_prefix.cause(call), partial(uncached_prefix.title, call)),
-    }
-    tallies[kind].add(call, *titles[kind], [waste])
+        )
+    elif kind == "fan_out":
+        cause, title = fan_out.cause(call), partial(fan_out.title, call)
+    elif kind == "refetch":
+        cause, title = refetch.cause(call), partial(refetch.title, call, block or node, prompts)
+    else:
+        cause, title = uncached_prefix.cause(call), partial(uncached_prefix.title, call)
+    tallies[kind].add(call, cause, title, [waste])
 
 
 def _kind_of_prefix(call: Call, node: Node, sent: Sent) -> tuple[str, Node | None]:
@@ -199,7 +216,7 @@ def _claim_block(
         return
     if fan_out.are_siblings(sent.chain.call, call):
         tallies["fan_out"].add(call, fan_out.cause(call), partial(fan_out.title, call), [waste])
-    elif sent.chain.call.run_id == call.run_id and sent.chain.call.talk == call.talk:
+    elif sent.chain.call.run.id == call.run.id and sent.chain.call.talk == call.talk:
         title = partial(broken_cache.moved, call, node)
         tallies["broken_cache"].add(call, broken_cache.cause(call, "moved"), title, [waste])
     else:

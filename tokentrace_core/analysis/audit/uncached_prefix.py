@@ -18,7 +18,7 @@ def can_be_mended(call: Call) -> bool:
 
 def cause(call: Call) -> Cause:
     """What tells the finding apart."""
-    return call.who, call.run_name, call.answered or call.model or ""
+    return call.who, call.run.name, call.answered or call.model or ""
 
 
 def title(call: Call) -> str:

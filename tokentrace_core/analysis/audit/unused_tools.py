@@ -7,16 +7,16 @@ have been paid: the prompt without them, at the price that the start of the prom
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
-from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from tokentrace_core.analysis.audit.account import Account
-from tokentrace_core.analysis.audit.calls import Trace
+from tokentrace_core.analysis.audit.calls import Page, TracedRun
 from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
-from tokentrace_core.analysis.audit.prompts import Prompts
+from tokentrace_core.analysis.audit.looks import Case, Look
 from tokentrace_core.payload import canonical_json
 from tokentrace_core.snapshot import utf8_size
 
@@ -26,51 +26,71 @@ LEAST_TOOLS = 5
 #: Over fewer calls nobody can say that a tool is not needed.
 LEAST_CALLS = 20
 
+Carried = tuple[str, str]
+"""An agent, and the definitions that its prompts carry."""
 
-def find(trace: Trace, account: Account) -> list[Finding]:
-    tally, prompts = Tally("unused_tools"), Prompts(trace)
-    who = "coalesce(s.agent, r.name)"
-    selection = trace.scope.calls()
-    sent = trace.rows(
-        f"select {who}, c.tools_id, count(*) {selection.sql} and c.tools_id is not null group by 1, 2 having count(*) >= {LEAST_CALLS}",
-        selection.parameters,
-    )
-    for agent, tools_id, _ in list(sent):
-        if prompts.tools_size(tools_id) < LEAST_BYTES:
-            continue
-        unused = _unused(trace, prompts, agent, tools_id)
+
+class _Bundle(NamedTuple):
+    """Definitions that an agent does not need."""
+
+    title: str
+    size: int
+    """Of all that it sends."""
+    unneeded: int
+
+
+class UnusedTools(Look):
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self._sent: dict[Carried, int] = defaultdict(int)
+        self._called: dict[str, set[str]] = defaultdict(set)
+        self._unused: dict[Carried, _Bundle] = {}
+        self._tally = Tally("unused_tools")
+
+    def see(self, page: Page) -> None:
+        for call in page.calls:
+            if call.tools_id is not None:
+                self._sent[call.who, call.tools_id] += 1
+        for tool in page.tools:
+            self._called[tool.who].add(tool.name)
+
+    def again(self) -> Iterable[str]:
+        for carried, calls in self._sent.items():
+            if calls >= LEAST_CALLS and (bundle := self._bundle(*carried)) is not None:
+                self._unused[carried] = bundle
+        return self.case.runs_of({who for who, _ in self._unused})
+
+    def _bundle(self, who: str, tools_id: str) -> _Bundle | None:
+        size = self.prompts.tools_size(tools_id)
+        if size < LEAST_BYTES:
+            return None
+        sizes = _sizes(self.prompts.text(tools_id))
+        unused = {name: size for name, size in sizes.items() if name and name not in self._called[who]}
         if len(unused) < LEAST_TOOLS or sum(unused.values()) < LEAST_BYTES:
-            continue
-        title = f"{plain(agent)}: {len(unused)} of the tools in each prompt are never called ({_named(unused)}; {{calls}} calls)"
-        same = trace.calls(f"c.tools_id = :tools and {who} = :who", tools=tools_id, who=agent)
-        for _, of_run in groupby(same, lambda call: call.run_id):
-            calls = list(of_run)
-            nodes = prompts.of(calls)
-            for call in calls:
-                if (leaf := nodes.get(call.prompt_id or "")) is not None:
-                    size = prompts.tools_size(tools_id)
-                    unneeded = call.prompt * sum(unused.values()) // (size + leaf.ends)
-                    waste = account.prompt(call, 0, unneeded, cached=False)
-                    tally.add(call, (agent, tools_id), partial(str, title), [waste])
-    return tally.findings()
+            return None
+        title = f"{plain(who)}: {len(unused)} of the tools in each prompt are never called ({_named(unused)}; {{calls}} calls)"
+        return _Bundle(title, size, sum(unused.values()))
+
+    def see_again(self, run: TracedRun) -> None:
+        for call in run.calls:
+            carried = call.who, call.tools_id or ""
+            bundle = self._unused.get(carried)
+            if bundle is not None and call.leaf is not None:
+                unneeded = call.prompt * bundle.unneeded // (bundle.size + call.leaf.ends)
+                waste = self.account.prompt(call, 0, unneeded, cached=False)
+                self._tally.add(call, carried, partial(str, bundle.title), [waste])
+
+    def findings(self) -> list[Finding]:
+        return self._tally.findings()
 
 
-def _unused(trace: Trace, prompts: Prompts, agent: str, tools_id: str) -> dict[str, int]:
-    """Names of the tools that this agent never called, with their size."""
-    selection = trace.scope.tools()
-    called = {
-        name
-        for (name,) in trace.rows(
-            f"select distinct t.name {selection.sql} and coalesce(s.agent, r.name) = :who",
-            selection.parameters | {"who": agent},
-        )
-    }
+def _sizes(definitions: str) -> dict[str, int]:
+    """Names of tools with their size."""
     try:
-        defined = msgspec.json.decode(prompts.text(tools_id))
+        defined = msgspec.json.decode(definitions)
     except msgspec.DecodeError:
         return {}
-    sizes = {_name(tool): utf8_size(canonical_json(tool)) for tool in defined if isinstance(tool, dict)}
-    return {name: size for name, size in sizes.items() if name and name not in called}
+    return {_name(tool): utf8_size(canonical_json(tool)) for tool in defined if isinstance(tool, dict)}
 
 
 def _named(unused: dict[str, int]) -> str:

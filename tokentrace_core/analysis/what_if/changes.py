@@ -71,7 +71,7 @@ class Model:
 
     def is_for(self, call: Call) -> bool:
         """Whether the call is one of those."""
-        return self.of in (call.step_name, call.agent, call.run_name, call.model, call.answered)
+        return self.of in (call.step.name, call.step.agent, call.run.name, call.model, call.answered)
 
 
 Change = RetryCap | TruncateResults | NoPreamble | CachePrefix | Model

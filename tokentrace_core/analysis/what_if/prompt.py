@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tokentrace_core.analysis.audit.calls import Call
-from tokentrace_core.analysis.audit.prompts import Node
+from tokentrace_core.analysis.audit.nodes import Node
 
 Span = tuple[int, int]
 """Positions in a prompt, in tokens."""

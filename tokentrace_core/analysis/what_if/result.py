@@ -9,11 +9,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from tokentrace_core.analysis.audit.calls import Call, Trace
+from tokentrace_core.analysis.audit.calls import Call
 from tokentrace_core.analysis.audit.rates import CallRates
+from tokentrace_core.analysis.audit.trace import Trace
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.analysis.what_if.changes import Change, Model
-from tokentrace_core.analysis.what_if.reading import runs_of
+from tokentrace_core.analysis.what_if.reading import reads_prompts, runs_of
 from tokentrace_core.analysis.what_if.scenario import RecordedRun, Scenario
 from tokentrace_core.errors import TokentraceError
 from tokentrace_core.money import to_usd
@@ -126,13 +127,13 @@ class _Trial:
         )
 
     def _note(self, run: RecordedRun) -> None:
-        reads_prompts = not all(isinstance(change, Model) for change in self._changes)
+        reads = reads_prompts(self._changes)
         for recorded in run.calls:
             call = recorded.call
             self._calls += 1
             self._recorded += call.cost or 0
             self._unpriced += self._has_no_rates(call)
-            self._unreadable += reads_prompts and not recorded.pieces and call.prompt > 0
+            self._unreadable += reads and not recorded.pieces and call.prompt > 0
             for model, met in self._wanted.items():
                 if model.is_for(call) and not met:
                     self._wanted[model] = True
@@ -143,9 +144,7 @@ class _Trial:
         return (call.cost is None or call.cost > 0) and self._rates.of(call) is None
 
     def _check_price(self, model: Model, call: Call) -> None:
-        if not (
-            self._rates.another(model.to, call) or self._rates.another(model.to, call._replace(provider=None))
-        ):
+        if not (self._rates.another(model.to, call) or self._rates.another(model.to, call, of_any=True)):
             raise TokentraceError(
                 f"nobody knows what {model.to} costs. `tokentrace prices {model.to}` says which names are known; "
                 "or give its price in a file with --prices."

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from tokentrace_core.analysis.audit.caching import LIFETIME_US, CacheRule, rule_of
 from tokentrace_core.analysis.audit.calls import Call, Key
-from tokentrace_core.analysis.audit.rates import CallRates, Tariff
+from tokentrace_core.analysis.audit.rates import CallRates
+from tokentrace_core.analysis.audit.tariff import Tariff
 from tokentrace_core.analysis.what_if.changes import (
     CachePrefix,
     Change,
@@ -194,7 +195,7 @@ class Scenario:
 
 def tariff_of(rates: CallRates, model: str, call: Call) -> Tariff:
     """What another model would charge for a call, of whichever provider. The call's own if nobody knows."""
-    found = rates.another(model, call) or rates.another(model, call._replace(provider=None))
+    found = rates.another(model, call) or rates.another(model, call, of_any=True)
     return found or rates.of(call) or Tariff(0, 0, 0, 0, 0)
 
 
