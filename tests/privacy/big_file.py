@@ -121,7 +121,8 @@ class Writing:
     def _prompt(self, parent: str | None, message: str) -> str:
         prompt = content_id((parent or "") + message)
         self._depth = self._depth + 1 if parent else 1
-        self._file.execute(INSERT_PROMPT, [prompt, parent, message, self._depth])
+        told = self._file.execute("select role, bytes from messages where id = ?", [message]).fetchone()
+        self._file.execute(INSERT_PROMPT, [prompt, parent, message, self._depth, *told])
         return prompt
 
     def _add(self, table: str, **row: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tokentrace_core.analysis.audit import Answer, Audit, Finding, Weeks, ask, audit, saved_queries, weekly
-from tokentrace_core.analysis.audit.report import Tell, last_days
+from tokentrace_core.analysis.audit.report import last_days
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.cli import main
 from tokentrace_core.cli.audit_page import (
@@ -25,7 +25,6 @@ from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json
 from tokentrace_core.cli.progress import progress
 from tokentrace_core.cli.scope_options import scope_options
-from tokentrace_core.store.pieces import Progress
 from tokentrace_core.store.reader import Reader
 
 #: What a shell sees when more is wasted than `--fail-over` allows.
@@ -93,8 +92,7 @@ def command(
     """
     asked = saved_queries(queries) if queries else {}
     weeks: Weeks | None = None
-    with Reader(settings.path) as reader, progress(settings) as tell_piece:
-        tell = _as_pieces(tell_piece)
+    with Reader(settings.path) as reader, progress(settings) as tell:
         if by_week:
             weeks = weekly(reader, scope, tell=tell)
             found = weeks.now
@@ -119,13 +117,6 @@ def _recent(scope: Scope) -> Scope:
         if scope.since is not None or scope.until is not None
         else replace(scope, since=last_days().since)
     )
-
-
-def _as_pieces(tell: Any) -> Tell:
-    def told(what: str, done: int, of: int) -> None:
-        tell(Progress("audit", done, of))
-
-    return told
 
 
 def _finding(found: Audit, number: int) -> Finding:

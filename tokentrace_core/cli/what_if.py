@@ -25,6 +25,7 @@ from tokentrace_core.cli import figures, main
 from tokentrace_core.cli.options import Settings, common_options, pass_settings
 from tokentrace_core.cli.output import console, write_json
 from tokentrace_core.cli.prices import book_of, prices_option
+from tokentrace_core.cli.progress import progress
 from tokentrace_core.cli.scope_options import scope_options_but
 from tokentrace_core.cli.table import Column, print_table
 from tokentrace_core.cli.text import clean
@@ -90,7 +91,8 @@ def what_if_command(
         *([NoPreamble()] if no_preamble else []),
         *models,
     ]
-    found = what_if(settings.path, changes or USUAL, scope, prices=book_of(prices))
+    with progress(settings) as tell:
+        found = what_if(settings.path, changes or USUAL, scope, prices=book_of(prices), tell=tell)
     if settings.json:
         write_json(found.document())
     elif not found.calls:

@@ -17,7 +17,7 @@ from tokentrace_core.ids import new_run_id, new_span_id
 from tokentrace_core.payload import Payload
 from tokentrace_core.recorder import Recorder
 from tokentrace_core.spans import LLMCall, ToolCall
-from tokentrace_core.store.rows import STATEMENTS, message_row, prompt_row
+from tokentrace_core.store.rows import PROMPT_COLUMNS, STATEMENTS, message_row, prompt_row
 from tokentrace_core.store.trace_file import TraceFile
 from tokentrace_core.store.writer import Writer
 from tokentrace_langchain import TokentraceHandler
@@ -99,9 +99,7 @@ def _rows_of_texts(call: LLMCall) -> list[Row]:
     nodes = list(reversed(call.prompt.path())) if call.prompt else []
     messages = [*(node.message for node in nodes), *(text for text in (call.output, call.tools) if text)]
     rows = [(_insert("messages", ("id", "role", "body", "bytes")), message_row(text)) for text in messages]
-    rows += [
-        (_insert("prompts", ("id", "parent_id", "message_id", "depth")), prompt_row(node)) for node in nodes
-    ]
+    rows += [(_insert("prompts", PROMPT_COLUMNS), prompt_row(node)) for node in nodes]
     new = [(sql, row) for sql, row in dict.fromkeys(rows) if row[0] not in _written]
     _written.update(row[0] for _, row in new)
     return new

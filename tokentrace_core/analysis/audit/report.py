@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,10 +22,8 @@ from tokentrace_core.analysis.audit.trace import Trace, has_prompt
 from tokentrace_core.analysis.audit.unused_tools import UnusedTools
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.pricing import PriceBook
+from tokentrace_core.store.pieces import Progress, Tell
 from tokentrace_core.store.reader import Reader
-
-Tell = Callable[[str, int, int], None]
-"""Progress: what is done, how many runs it is done for, of how many."""
 
 #: Who looks at a run, in the order of `account.PRECEDENCE`.
 LOOKS: tuple[type[Look], ...] = (
@@ -78,7 +75,7 @@ def audit(
     scope: Scope | None = None,
     *,
     prices: PriceBook | None = None,
-    tell: Tell = lambda what, done, of: None,
+    tell: Tell = lambda _: None,
 ) -> Audit:
     """Audit a trace file: by default its last 30 days. `prices`: the book that the calls were priced with."""
     with ExitStack() as opened:
@@ -97,18 +94,19 @@ def audit(
 def _see(case: Case, looks: list[Look], totals: _Totals, tell: Tell) -> None:
     done, every = 0, len(case.trace)
     for page in case.trace.pages(wanted=is_paid_anew):
-        tell("looking at runs", done, every)
+        tell(Progress("looking at runs", done, every))
         totals.see(page)
         for look in looks:
             look.see(page)
         done += len(page)
+    tell(Progress("looking at runs", done, every))
 
 
 def _see_again(case: Case, looks: list[Look], tell: Tell) -> None:
     again = {run_id for look in looks for run_id in look.again()}
     done = 0
     for page in case.trace.pages(again, wanted=has_prompt):
-        tell("looking again", done, len(again))
+        tell(Progress("looking again", done, len(again)))
         for run in page.runs():
             for look in looks:
                 look.see_again(run)

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from tokentrace_core.analysis.audit.findings import Finding
-from tokentrace_core.analysis.audit.report import Audit, Tell, audit
+from tokentrace_core.analysis.audit.report import Audit, audit
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.pricing import PriceBook
+from tokentrace_core.store.pieces import Tell
 from tokentrace_core.store.reader import Reader
 
 _WEEK_US = 7 * 86_400_000_000
@@ -66,7 +67,7 @@ def weekly(
     scope: Scope | None = None,
     *,
     prices: PriceBook | None = None,
-    tell: Tell = lambda *_: None,
+    tell: Tell = lambda _: None,
 ) -> Weeks:
     """The last seven days (up to the scope's end, if it has one) against the seven before."""
     scope = scope or Scope()

@@ -13,17 +13,23 @@ from tokentrace_core.analysis.audit.trace import Trace, has_prompt, no_prompts
 from tokentrace_core.analysis.what_if.changes import Change, Model, NoPreamble, RetryCap
 from tokentrace_core.analysis.what_if.prompt import pieces_of
 from tokentrace_core.analysis.what_if.scenario import NOTHING, Needless, Recorded, RecordedRun
+from tokentrace_core.store.pieces import Progress, Tell
 
 
-def runs_of(trace: Trace, changes: Sequence[Change]) -> Iterator[RecordedRun]:
+def runs_of(trace: Trace, changes: Sequence[Change], tell: Tell) -> Iterator[RecordedRun]:
     """Every run of the scope that called a model."""
     prompts = Prompts(trace.reader)
     filler = Filler(prompts) if any(isinstance(change, NoPreamble) for change in changes) else None
     cap = next((change for change in changes if isinstance(change, RetryCap)), None)
-    for run in trace.runs(wanted=has_prompt if reads_prompts(changes) else no_prompts):
-        if run.calls:
-            needless = _needless(run, cap.retries) if cap is not None else NOTHING
-            yield _recorded(run, prompts, needless, filler)
+    done, every = 0, len(trace)
+    for page in trace.pages(wanted=has_prompt if reads_prompts(changes) else no_prompts):
+        tell(Progress("repricing runs", done, every))
+        for run in page.runs():
+            if run.calls:
+                needless = _needless(run, cap.retries) if cap is not None else NOTHING
+                yield _recorded(run, prompts, needless, filler)
+        done += len(page)
+    tell(Progress("repricing runs", done, every))
 
 
 def reads_prompts(changes: Sequence[Change]) -> bool:

@@ -19,6 +19,7 @@ from tokentrace_core.analysis.what_if.scenario import RecordedRun, Scenario
 from tokentrace_core.errors import TokentraceError
 from tokentrace_core.money import to_usd
 from tokentrace_core.pricing import PriceBook
+from tokentrace_core.store.pieces import Tell
 from tokentrace_core.store.reader import Reader
 
 
@@ -83,6 +84,7 @@ def what_if(
     scope: Scope | None = None,
     *,
     prices: PriceBook | None = None,
+    tell: Tell = lambda _: None,
 ) -> WhatIf:
     """What the runs of a scope would have cost with these changes. Raises `TokentraceError` for a change of nothing."""
     if not changes:
@@ -91,7 +93,7 @@ def what_if(
     with opened as reader:
         return _Trial(
             Trace(reader, scope or Scope()), changes, CallRates(prices or PriceBook.default())
-        ).result()
+        ).result(tell)
 
 
 class _Trial:
@@ -106,8 +108,8 @@ class _Trial:
         self._estimated = 0
         self._wanted = {change: False for change in self._changes if isinstance(change, Model)}
 
-    def result(self) -> WhatIf:
-        for run in runs_of(self._trace, self._changes):
+    def result(self, tell: Tell) -> WhatIf:
+        for run in runs_of(self._trace, self._changes, tell):
             self._note(run)
             for scenario in (*self._alone, *self._pairs.values(), self._all):
                 scenario.take(run)
