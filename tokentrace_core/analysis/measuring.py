@@ -1,22 +1,26 @@
-"""From synopses to metrics: one pass over the runs, a few numbers of each."""
+"""From synopses to metrics: one pass over the runs, a few numbers of each.
+
+There may be a million: so what can be is taken from many at once, a column at a time.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from itertools import accumulate
-from operator import add
+from itertools import accumulate, chain, compress, islice
+from operator import add, sub
 
 from tokentrace_core.analysis.distribution import distribution
 from tokentrace_core.analysis.metric_figures import LATE, LOOP, Metrics, StepMetrics, ToolMetrics
+from tokentrace_core.analysis.synopses import Facts
 from tokentrace_core.price_list import look_up
 from tokentrace_core.pricing import PriceBook
-from tokentrace_core.store.synopsis import Synopsis
+from tokentrace_core.store.synopsis import CallSums, Model, StepSums, Synopsis
 
 #: Of a run (r), for `Measuring.add`.
 COLUMNS = ("r.status", "r.started_at", "r.ended_at", "coalesce(r.waiting_ms, 0)")
-Model = tuple[str | None, str | None, str | None]
+_UNFINISHED = frozenset({"running", "waiting"})
 
 
 class _Tool:
@@ -48,41 +52,64 @@ class Measuring:
         """By the step's place, from 0: how many there are, what they cost, what was sent, what
         their runs had cost by then, and what the first steps of these had."""
 
-    def add(
-        self, status: str, started_at: int, ended_at: int | None, waiting_ms: int, synopsis: Synopsis
-    ) -> None:
-        if status in ("running", "waiting"):
-            self._unfinished += 1
+    def add(self, facts: Sequence[Facts], synopses: Sequence[Synopsis]) -> None:
+        """Runs. `facts`: the `COLUMNS` of each, and what may come after them."""
+        statuses, began, ended, waited = islice(zip(*facts, strict=True), len(COLUMNS))
+        if not _UNFINISHED.isdisjoint(statuses):
+            over = [status not in _UNFINISHED for status in statuses]
+            self._unfinished += over.count(False)
+            if any(over):
+                self.add(list(compress(facts, over)), list(compress(synopses, over)))
             return
-        self._runs += 1
-        self._successes += status == "success"
-        if ended_at is not None:
-            self._latencies.append((ended_at - started_at) / 1_000 - waiting_ms)
-        self._fallbacks += bool(synopsis.falls_back) or any(map(self._models.is_another, synopsis.models))
-        if synopsis.final:
-            share = self._models.share_of_window(synopsis.models[synopsis.final[0]], synopsis.final[1])
-            if share is not None:
-                self._utilization.append(share)
-        self._add_calls(synopsis)
-        self._add_steps(synopsis)
-        self._add_tools(synopsis)
+        self._runs += len(synopses)
+        self._successes += statuses.count("success")
+        self._latencies += [
+            (end - start) / 1_000 - waiting
+            for start, end, waiting in zip(began, ended, waited, strict=True)
+            if end is not None
+        ]
+        self._add_models(synopses)
+        self._add_calls(synopses)
+        self._add_steps(synopses)
+        self._add_tools(synopses)
 
-    def _add_calls(self, synopsis: Synopsis) -> None:
-        cost = 0
-        for sums in synopsis.calls:
-            cost += sums.nano
-            self._input += sums.input_tokens
-            self._cached += sums.cached_tokens
-            self._output += sums.output_tokens
-            self._unpriced += sums.unpriced_calls
-            self._estimated += sums.estimated_calls
-        self._costs.append(cost)
+    def _add_models(self, synopses: Sequence[Synopsis]) -> None:
+        models = self._models
+        found = [(synopsis, *models[synopsis.models]) for synopsis in synopses]
+        self._fallbacks += sum([is_other or bool(run.falls_back) for run, is_other, _ in found])
+        self._utilization += [
+            run.final[1] / window
+            for run, _, windows in found
+            if run.final and (window := windows[run.final[0]])
+        ]
 
-    def _add_steps(self, synopsis: Synopsis) -> None:
-        steps = synopsis.steps
-        count = len(steps.nano)
-        self._steps.append(count)
-        self._corrections += len(steps.corrects)
+    def _add_calls(self, synopses: Sequence[Synopsis]) -> None:
+        calls = [synopsis.calls for synopsis in synopses]
+        columns = zip(*chain.from_iterable(calls), strict=True)  # none, if there are no calls
+        of: dict[str, tuple[int, ...]] = defaultdict(tuple, zip(CallSums._fields, columns, strict=False))
+        self._input += sum(of["input_tokens"])
+        self._cached += sum(of["cached_tokens"])
+        self._output += sum(of["output_tokens"])
+        self._unpriced += sum(of["unpriced_calls"])
+        self._estimated += sum(of["estimated_calls"])
+        spent = list(accumulate(of["nano"], initial=0))
+        until = [spent[last] for last in accumulate(map(len, calls))]
+        self._costs += map(sub, until, [0, *until])
+
+    def _add_steps(self, synopses: Sequence[Synopsis]) -> None:
+        steps = [synopsis.steps for synopsis in synopses]
+        counts = [len(of_run.nano) for of_run in steps]
+        self._steps += counts
+        self._corrections += sum([len(of_run.corrects) for of_run in steps if of_run.corrects])
+        by_length: dict[int, list[StepSums]] = defaultdict(list)
+        for count, of_run in zip(counts, steps, strict=True):
+            by_length[count].append(of_run)
+        for count, alike in by_length.items():
+            if count:
+                self._add_steps_alike(count, alike)
+
+    def _add_steps_alike(self, count: int, alike: list[StepSums]) -> None:
+        """Of runs that have so many steps each."""
         if count > len(self._nano):
             more = [0] * (count - len(self._nano))
             self._nano += more
@@ -90,29 +117,31 @@ class Measuring:
             self._reached += more
             self._so_far += more
             self._firsts += more
-        if count:
-            self._reached[count - 1] += 1  # summed up from the back at the end
-            self._firsts[count - 1] += steps.nano[0]
-        self._nano[:count] = map(add, self._nano, steps.nano)
-        self._so_far[:count] = map(add, self._so_far, accumulate(steps.nano))
-        self._prompts[:count] = map(add, self._prompts, steps.input_tokens)
+        nano = list(map(sum, zip(*[steps.nano for steps in alike], strict=True)))
+        prompts = map(sum, zip(*[steps.input_tokens for steps in alike], strict=True))
+        self._reached[count - 1] += len(alike)  # summed up from the back at the end
+        self._firsts[count - 1] += nano[0]
+        self._nano[:count] = map(add, self._nano, nano)
+        self._so_far[:count] = map(add, self._so_far, accumulate(nano))
+        self._prompts[:count] = map(add, self._prompts, prompts)
 
-    def _add_tools(self, synopsis: Synopsis) -> None:
-        called: set[str] = set()
-        looped: set[str] = set()
-        for sums in synopsis.tools:
-            tool = self._tools[sums.name]
-            tool.calls += sums.calls
-            tool.failures += sums.failures
-            tool.retries += sums.retries
-            tool.durations += sums.durations
-            if sums.name not in called:
-                called.add(sums.name)
-                tool.runs += 1
-            if sums.most >= LOOP and sums.name not in looped:
-                looped.add(sums.name)
-                tool.loops += 1
-        self._loops += bool(looped)
+    def _add_tools(self, synopses: Sequence[Synopsis]) -> None:
+        for tools in [synopsis.tools for synopsis in synopses if synopsis.tools]:
+            called: set[str] = set()
+            looped: set[str] = set()
+            for sums in tools:
+                tool = self._tools[sums.name]
+                tool.calls += sums.calls
+                tool.failures += sums.failures
+                tool.retries += sums.retries
+                tool.durations += sums.durations
+                if sums.name not in called:
+                    called.add(sums.name)
+                    tool.runs += 1
+                if sums.most >= LOOP and sums.name not in looped:
+                    looped.add(sums.name)
+                    tool.loops += 1
+            self._loops += bool(looped)
 
     # ── what comes of it ─────────────────────────────────────────────────────────────────────────────
 
@@ -176,18 +205,20 @@ class Measuring:
         )
 
 
-class Models:
-    """What is known of models beyond the file: their windows, and whether two names mean the same."""
+class Models(dict[tuple[Model, ...], tuple[bool, list[int | None]]]):
+    """What is known beyond the file of the models of a run: whether one answered for another, and the window of each."""
 
     def __init__(self, book: PriceBook) -> None:
+        super().__init__()
         self._window: Callable[[str | None, str | None], int | None] = cache(
             lambda provider, model: book.context_window(model, provider=provider) if model else None
         )
-        self.is_another: Callable[[Model], bool] = cache(_is_another)
+        self._is_another: Callable[[Model], bool] = cache(_is_another)
 
-    def share_of_window(self, model: Model, tokens: int) -> float | None:
-        window = self._window(model[0], model[1])
-        return tokens / window if window else None
+    def __missing__(self, models: tuple[Model, ...]) -> tuple[bool, list[int | None]]:
+        windows = [self._window(provider, model) for provider, model, _ in models]
+        self[models] = found = any(map(self._is_another, models)), windows
+        return found
 
 
 def _is_another(model: Model) -> bool:

@@ -8,10 +8,11 @@ run; success, latency and fallback are those of the run, and so is the final ste
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import chain
-from typing import Any
+from functools import lru_cache
+from typing import NamedTuple
 
 from msgspec.structs import replace as changed
 
@@ -29,12 +30,16 @@ from tokentrace_core.analysis.dimensions import (
 from tokentrace_core.analysis.measuring import COLUMNS, Measuring, Models
 from tokentrace_core.analysis.metric_figures import Metrics
 from tokentrace_core.analysis.scope import Scope
-from tokentrace_core.analysis.synopses import Facts, only_in, runs_begun
+from tokentrace_core.analysis.synopses import Facts, Runs, only_in, runs_begun
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.store.reader import Reader
-from tokentrace_core.store.synopsis import OWN_COST, StepSums, Synopsis
+from tokentrace_core.store.synopsis import OWN_COST, Model, Part, StepSums, Synopsis
 
 Key = tuple[str, ...]
+#: Where a run's tags are among its facts.
+_TAGS = len(COLUMNS)
+#: Runs that are measured together, before they leave the processor's cache.
+_MANY = 300
 #: What a run has several of, and its synopsis tells apart.
 _OF_PART = (*OF_STEP, "provider", "model")
 _SINGLE = "metrics can be grouped by one of agent, step-name, model, provider, tag and attr.KEY at a time"
@@ -67,7 +72,10 @@ class _Question:
     def __init__(self, names: tuple[str, ...], several: str | None, models: Models) -> None:
         self._names, self.several, self._models = names, several, models
         self._of_run = [name for name in names if name in OF_RUN]
+        self._place = None if several is None else names.index(several)
         self._found: dict[Key, Measuring] = {}
+        self._waiting: dict[Key, list[tuple[Facts, Synopsis]]] = defaultdict(list)
+        self._runs = 0
         if not names:
             self._group(())
 
@@ -78,37 +86,49 @@ class _Question:
         """All runs of a scope. `value`: of the dimension that runs have several of, if the scope tells it."""
         columns = [*COLUMNS, "r.tags", *(OF_RUN[name] for name in self._of_run)]
         narrow = _narrowing(scope)
-        found = runs_begun(reader, scope, columns, Synopsis, only_in(reader, scope))
-        for facts, whole in chain.from_iterable(zip(*runs, strict=True) for runs in found):
+        for runs in runs_begun(reader, scope, columns, Synopsis, only_in(reader, scope)):
+            if not self._names and narrow is None:
+                self._group(()).add(*runs)
+            else:
+                self._sort(runs, narrow, value)
+        self._measure()
+
+    def _sort(
+        self, runs: Runs[Synopsis], narrow: Callable[[Synopsis], Synopsis | None] | None, value: str | None
+    ) -> None:
+        """Lay the runs of each group together: some hundred runs, before they are measured."""
+        for facts, whole in zip(*runs, strict=True):
             synopsis = narrow(whole) if narrow else whole
             if synopsis is None:
                 continue
-            status, started_at, ended_at, waiting_ms, tags = facts[:5]
-            for label, part in self._split(synopsis, tags, value):
-                group = self._group(self._key(facts[5:], label))
-                group.add(status, started_at, ended_at, waiting_ms, part)
+            for label, part in self._split(synopsis, facts[_TAGS], value):
+                self._waiting[self._key(facts[_TAGS + 1 :], label)].append((facts, part))
+        self._runs += len(runs.synopses)
+        if self._runs > _MANY:
+            self._measure()
+
+    def _measure(self) -> None:
+        for key, runs in self._waiting.items():
+            self._group(key).add(*zip(*runs, strict=True))
+        self._waiting.clear()
+        self._runs = 0
 
     def _split(
         self, synopsis: Synopsis, tags: str | None, value: str | None
-    ) -> Iterator[tuple[str | None, Synopsis]]:
+    ) -> Iterable[tuple[str | None, Synopsis]]:
         name = self.several
         if name is None or name.startswith(ATTRIBUTE):
-            yield value, synopsis
-        elif name == TAG:
-            for tag in dict.fromkeys(json.loads(tags or "[]")) or [NONE]:
-                yield tag, synopsis
-        else:
-            for label in dict.fromkeys(_labels(synopsis, name)):
-                part = _part(synopsis, {name: frozenset([label])})
-                if part is not None:
-                    yield label, part
+            return ((value, synopsis),)
+        if name == TAG:
+            return [(tag, synopsis) for tag in dict.fromkeys(json.loads(tags or "[]")) or [NONE]]
+        labelled = _labelled(name, synopsis.parts, synopsis.models)
+        parts = [(label, _part(synopsis, taken)) for label, taken in labelled]
+        return [(label, part) for label, part in parts if part is not None]
 
     def _key(self, of_run: Facts, label: str | None) -> Key:
-        if not self._names:
-            return ()
-        values: dict[str | None, Any] = dict(zip(self._of_run, of_run, strict=True))
-        values[self.several] = label
-        return tuple(values[name] for name in self._names)
+        if self._place is None:
+            return of_run
+        return (*of_run[: self._place], label, *of_run[self._place :])
 
     def _group(self, key: Key) -> Measuring:
         if key not in self._found:
@@ -136,27 +156,53 @@ def _parts(reader: Reader, several: str | None, scope: Scope) -> list[tuple[Scop
 # ── a part of a run ──────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Taken(NamedTuple):
+    """Which parts and which models of a run are in it."""
+
+    parts: list[bool]
+    models: list[bool]
+    """And last: a step or tool without a call, whose model is -1."""
+    all_named: bool
+    """All but for those."""
+
+
 def _narrowing(scope: Scope) -> Callable[[Synopsis], Synopsis | None] | None:
-    wanted = {name: frozenset(scope.where[name]) for name in _OF_PART if name in scope.where}
-    return (lambda synopsis: _part(synopsis, wanted)) if wanted else None
+    wanted = tuple((name, frozenset(scope.where[name])) for name in _OF_PART if name in scope.where)
+    if not wanted:
+        return None
+    return lambda synopsis: _part(synopsis, _taken(synopsis.parts, synopsis.models, wanted))
 
 
-def _labels(synopsis: Synopsis, name: str) -> list[str]:
-    """The values that the parts, or the models, of a run have."""
+@lru_cache(10_000)
+def _labelled(name: str, parts: tuple[Part, ...], models: tuple[Model, ...]) -> list[tuple[str, _Taken]]:
+    """What there is of each value that the parts, or the models, of a run have."""
     if name in OF_STEP:
-        return [part[name == "step-name"] or NONE for part in synopsis.parts]
-    return [model[name == "model"] or UNKNOWN for model in synopsis.models if model[0] != OWN_COST]
+        labels = [part[name == "step-name"] or NONE for part in parts]
+    else:
+        labels = [model[name == "model"] or UNKNOWN for model in models if model[0] != OWN_COST]
+    return [(label, _taken(parts, models, ((name, frozenset([label])),))) for label in dict.fromkeys(labels)]
 
 
-def _part(synopsis: Synopsis, wanted: dict[str, frozenset[str]]) -> Synopsis | None:
+@lru_cache(10_000)
+def _taken(
+    parts: tuple[Part, ...], models: tuple[Model, ...], wanted: tuple[tuple[str, frozenset[str]], ...]
+) -> _Taken:
+    values = dict(wanted)
+    of_parts = [_has(values, OF_STEP, part, NONE) for part in parts]
+    of_models = [_has(values, ("provider", "model"), model, UNKNOWN) for model in models]
+    without = "model" not in values and "provider" not in values
+    return _Taken(of_parts, [*of_models, without], all(of_parts) and all(of_models))
+
+
+def _part(synopsis: Synopsis, taken: _Taken) -> Synopsis | None:
     """What of a run is in it; None if nothing is."""
-    parts = [_has(wanted, OF_STEP, part, NONE) for part in synopsis.parts]
-    models = [_has(wanted, ("provider", "model"), model, UNKNOWN) for model in synopsis.models]
-    models.append("model" not in wanted and "provider" not in wanted)  # -1: a step or tool without a call
-
+    parts, models, steps = taken.parts, taken.models, synopsis.steps
+    if taken.all_named and (
+        models[-1] or not (-1 in steps.model or any(sums.model == -1 for sums in synopsis.tools))
+    ):
+        return synopsis if synopsis.calls or synopsis.tools or steps.nano else None
     calls = [sums for sums in synopsis.calls if parts[sums.part] and models[sums.model]]
     tools = [sums for sums in synopsis.tools if parts[sums.part] and models[sums.model]]
-    steps = synopsis.steps
     places = [
         place
         for place, (part, model) in enumerate(zip(steps.part, steps.model, strict=True))
@@ -165,10 +211,10 @@ def _part(synopsis: Synopsis, wanted: dict[str, frozenset[str]]) -> Synopsis | N
     if not (calls or tools or places):
         return None
     columns = (steps.part, steps.model, steps.nano, steps.input_tokens)
-    taken = StepSums(*([column[place] for place in places] for column in columns))
-    taken.corrects = [number for number, place in enumerate(places) if place in steps.corrects]
+    narrowed = StepSums(*([column[place] for place in places] for column in columns))
+    narrowed.corrects = [number for number, place in enumerate(places) if place in steps.corrects]
     final = synopsis.final if synopsis.final and models[synopsis.final[0]] else None
-    return changed(synopsis, calls=calls, tools=tools, steps=taken, final=final)
+    return changed(synopsis, calls=calls, tools=tools, steps=narrowed, final=final)
 
 
 def _has(

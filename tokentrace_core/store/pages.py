@@ -131,7 +131,7 @@ def _sql(reader: Reader, asked: Asked, key: str) -> str:
     synopsis = "r.synopsis" if "synopsis" in known else "null"
     arrays = ", ".join(f"cast(json_group_array({column}) as blob)" for column in ("r.id", *asked.columns))
     return f"""
-        select cast(group_concat(coalesce({synopsis}, 'null'), iif(r.place % {_LINE}, ',', char(10))) as blob),
+        select cast(group_concat(coalesce({synopsis}, 'null'), iif(r.place % {_LINE}, ',', ']' || char(10) || '[')) as blob),
             group_concat(r.place % {_LINE} = 0, ''), count({synopsis}), {arrays}
         from ({reader.placed("runs")}) r
         where {asked.condition} and r.{key} between :page_first and :page_last
@@ -141,5 +141,7 @@ def _sql(reader: Reader, asked: Asked, key: str) -> str:
 def _page(texts: bytes, begins: str, found: int, ids: bytes, *columns: bytes) -> Page:
     """`begins`: for each run, whether it begins a line. (The first does so anyhow.)"""
     sizes = [len(rest) + 1 for rest in begins[1:].split("1")]
-    lines = [b"[%b]" % line for line in texts.split(b"\n")]
+    lines = texts.split(b"\n")
+    lines[0] = b"[" + lines[0]
+    lines[-1] += b"]"
     return Page(lines, sizes, found == len(begins), ids, list(columns))
