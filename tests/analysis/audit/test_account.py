@@ -20,6 +20,7 @@ from tokentrace_core import Tracer
 from tokentrace_core.analysis import Scope
 from tokentrace_core.analysis.audit import audit
 from tokentrace_core.analysis.audit.account import _without
+from tokentrace_core.analysis.what_if import RetryCap, what_if
 
 DOCUMENTS = [text(1_200, word) for word in ("alpha", "beta", "gamma")]
 TOOLS = [{"name": f"tool_{number}", "description": text(250)} for number in range(6)]
@@ -124,3 +125,26 @@ def test_a_file_with_holes_is_audited_as_far_as_it_goes(
     with closing(sqlite3.connect(db)) as file, file:
         file.execute("delete from prompts" if "prompts" in statement else statement)
     assert [finding.kind for finding in audit(db, Scope(), prices=BOOK).findings] == ["loop"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update llm_calls set started_at = null where id = (select max(id) from llm_calls)",
+        "update llm_calls set cost_nano_usd = 'much' where id = (select max(id) from llm_calls)",
+        "update steps set agent_step = 'first'",
+        "update tool_calls set result_bytes = 'many' where id = (select max(id) from tool_calls)",
+        "update prompts set bytes = 'few', role = x'ff'",
+        "update runs set llm_calls = null, tool_calls = 'some'",
+    ],
+)
+def test_a_value_that_no_recorder_writes_costs_its_row_and_not_the_audit(
+    agent: Agent, tracer: Tracer, db: Path, statement: str
+) -> None:
+    loop(agent, 6)
+    tracer.close()
+    with closing(sqlite3.connect(db)) as file, file:
+        file.execute(statement)
+    found = audit(db, Scope(), prices=BOOK)
+    assert found.calls >= 5
+    assert what_if(db, [RetryCap(2)]).calls >= 5

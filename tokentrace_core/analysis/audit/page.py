@@ -6,6 +6,7 @@ So no row is handed over singly, and nothing is joined a million times: a call f
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -37,10 +38,7 @@ _NOTED = "c.filler_ppm, case when c.filler_ppm is null then c.output_id end"
 _NOT_NOTED = "null, c.output_id"
 _TOOL = f"""p.key, t.id, t.step_id, coalesce(t.name, ''), t.arguments_hash, substr(t.result, 1, {BEGINNING}), t.result_bytes,
     t.status, t.started_at, t.tool_call_id"""
-_NODES = """
-    select json_group_array(json_array(p.id, p.parent_id, p.message_id, {role}, coalesce({bytes}, 0), p.depth))
-    from json_each(:ids) j cross join prompts p on p.id = j.value
-"""
+_NODES = "from json_each(:ids) j cross join prompts p on p.id = j.value"
 _OF_MESSAGE = "(select m.{0} from messages m where m.id = p.message_id)"
 
 Item = TypeVar("Item")
@@ -53,9 +51,9 @@ def read_page(
     """These runs with what of them is in the scope."""
     page = {"page": json.dumps([run.id for run in runs])}
     noted = _NOTED if "filler_ppm" in reader.columns("llm_calls") else _NOT_NOTED
-    steps = _ask(reader, Step, _STEP, f"{_OF_PAGE} main.steps s on s.run_id = p.value", page)
-    calls = _ask(reader, Call, f"{_CALL}, {noted}", *_of_page(scope.calls(), "c", scope, page))
-    tools = _ask(reader, ToolUse, _TOOL, *_of_page(scope.tools(), "t", scope, page))
+    steps = read_rows(reader, Step, _STEP, f"{_OF_PAGE} main.steps s on s.run_id = p.value", page)
+    calls = read_rows(reader, Call, f"{_CALL}, {noted}", *_of_page(scope.calls(), "c", scope, page))
+    tools = read_rows(reader, ToolUse, _TOOL, *_of_page(scope.tools(), "t", scope, page))
     nodes = _nodes(reader, (call.prompt_id for call in calls if call.prompt_id and wanted(call)), skeletons)
     return _put_together(runs, steps, calls, tools, nodes)
 
@@ -70,33 +68,44 @@ def _of_page(
     return sql, selection.parameters | page
 
 
-def _ask(
+def read_rows(
     reader: Reader, kind: type[Item], columns: str, source: str, parameters: dict[str, Any]
 ) -> list[Item]:
-    text = next(reader.execute(f"select json_group_array(json_array({columns})) {source}", parameters))[0]
-    return msgspec.json.decode(text, type=list[kind])  # type: ignore[valid-type]
+    """Rows of a query, as one JSON text if that can be. A row that no recorder writes is left out."""
+    try:
+        sql = f"select json_group_array(json_array({columns})) {source}"
+        return msgspec.json.decode(next(reader.execute(sql, parameters))[0], type=list[kind])  # type: ignore[valid-type]
+    except (msgspec.ValidationError, sqlite3.OperationalError):  # a value that is not JSON is such an error
+        rows = reader.execute(f"select {columns} {source}", parameters)
+        return [made for row in rows for made in _row(row, kind)]
+
+
+def _row(row: Sequence[Any], kind: type[Item]) -> list[Item]:
+    try:
+        return [msgspec.convert(row, kind)]
+    except msgspec.ValidationError:
+        return []
 
 
 def _nodes(reader: Reader, prompt_ids: Iterable[str], skeletons: Skeletons) -> dict[str, Node]:
     """The prompts with all that is above them: whatever leads to nodes that are not known yet is asked for next."""
-    sql = _nodes_sql("bytes" in reader.columns("prompts"))
+    columns = _node_columns("bytes" in reader.columns("prompts"))
     rows: dict[str, NodeRow] = {}
     wanted = set(prompt_ids)
     while wanted:
-        text = next(reader.execute(sql, {"ids": json.dumps(list(wanted))}))[0]
-        found = msgspec.json.decode(text, type=list[NodeRow])
+        found = read_rows(reader, NodeRow, columns, _NODES, {"ids": json.dumps(list(wanted))})
         rows.update((row.id, row) for row in found)
         wanted = {row.parent_id for row in found if row.parent_id is not None and row.parent_id not in rows}
     return nodes_of(rows.values(), skeletons.of)
 
 
-def _nodes_sql(told: bool) -> str:
+def _node_columns(told: bool) -> str:
     """`told`: whether prompts tell role and size of their message. Those that an earlier version wrote do not."""
-    columns = {
-        name: f"coalesce(p.{name}, {_OF_MESSAGE.format(name)})" if told else _OF_MESSAGE.format(name)
+    role, size = (
+        f"coalesce(p.{name}, {_OF_MESSAGE.format(name)})" if told else _OF_MESSAGE.format(name)
         for name in ("role", "bytes")
-    }
-    return _NODES.format(**columns)
+    )
+    return f"p.id, p.parent_id, p.message_id, {role}, coalesce({size}, 0), p.depth"
 
 
 def _put_together(

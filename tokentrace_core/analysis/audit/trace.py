@@ -9,10 +9,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
 from tokentrace_core.analysis.audit.calls import NO_RUN, Call, Page, Run, TracedRun
-from tokentrace_core.analysis.audit.page import Wanted, read_page
+from tokentrace_core.analysis.audit.page import Wanted, read_page, read_rows
 from tokentrace_core.analysis.audit.prompts import Prompts, Skeletons
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.store.reader import Reader
@@ -20,13 +18,12 @@ from tokentrace_core.store.reader import Reader
 #: So many calls and tool calls are read at once; and so many runs, since some have none.
 _ROWS, _RUNS = 20_000, 5_000
 
-_LIST = """
-    select json_group_array(json_array(id, name, framework, session_id, expired, rows)) from (
+_LISTED = "id, name, framework, session_id, expired, rows"
+_LIST = """from (
         select r.id, coalesce(r.name, '') as name, r.framework, coalesce(r.session_id, '') as session_id,
             {expired} as expired, coalesce(r.llm_calls, 0) + coalesce(r.tool_calls, 0) as rows
         from main.runs r where r.id > :after and {condition} order by r.id limit :most
-    )
-"""
+    )"""
 
 
 def no_prompts(_: Call) -> bool:
@@ -76,12 +73,11 @@ class Trace:
     def _listed(self, run_ids: Iterable[str] | None) -> Iterator[Run]:
         condition, parameters = self._touched() if run_ids is None else _these(run_ids)
         expired = "r.expired" if "expired" in self.reader.columns("runs") else "null"
-        sql = _LIST.format(expired=expired, condition=condition)
-        decode = msgspec.json.Decoder(list[Run]).decode
+        source = _LIST.format(expired=expired, condition=condition)
         runs: list[Run] = [NO_RUN]
         while runs:
             after = {"after": runs[-1].id, "most": _RUNS}
-            runs = decode(next(self.reader.execute(sql, parameters | after))[0])
+            runs = read_rows(self.reader, Run, _LISTED, source, parameters | after)
             yield from runs
 
     def _touched(self) -> tuple[str, dict[str, Any]]:
