@@ -98,6 +98,13 @@ def test_more_runs_are_not_more_queries(
     assert counted[0] == counted[1] > 0
 
 
+def test_a_run_of_more_calls_than_a_text_can_hold_is_read_row_by_row(month: Path) -> None:
+    whole = audit(month, Scope(), prices=PriceBook())
+    with Reader(month) as reader:
+        reader._database.conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 50_000)
+        assert told(audit(reader, Scope(), prices=PriceBook())) == told(whole)
+
+
 LONG = "The order is on its way. " * 10
 
 

@@ -41,6 +41,9 @@ _TOOL = f"""p.key, t.id, t.step_id, coalesce(t.name, ''), t.arguments_hash, subs
 _NODES = "from json_each(:ids) j cross join prompts p on p.id = j.value"
 _OF_MESSAGE = "(select m.{0} from messages m where m.id = p.message_id)"
 
+#: A value that is not as it was recorded, one that JSON has not, more than a text can hold.
+_NOT_AS_ONE = (msgspec.ValidationError, sqlite3.OperationalError, sqlite3.DataError)
+
 Item = TypeVar("Item")
 _when = attrgetter("place", "started_at", "id")
 
@@ -75,7 +78,7 @@ def read_rows(
     try:
         sql = f"select json_group_array(json_array({columns})) {source}"
         return msgspec.json.decode(next(reader.execute(sql, parameters))[0], type=list[kind])  # type: ignore[valid-type]
-    except (msgspec.ValidationError, sqlite3.OperationalError):  # a value that is not JSON is such an error
+    except _NOT_AS_ONE:
         rows = reader.execute(f"select {columns} {source}", parameters)
         return [made for row in rows for made in _row(row, kind)]
 
