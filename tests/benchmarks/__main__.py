@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [section ...] [--peers DIR] [--quick]`: what tokentrace costs, as Markdown tables.
+"""`python -m tests.benchmarks [section ...] [--peers DIR] [--file FILE] [--quick]`: what tokentrace costs, as Markdown tables.
 
 `python -m tests.benchmarks peers --install DIR` makes the virtual environments of the recorders to compare with.
 """
@@ -44,7 +44,7 @@ def main() -> None:
     if arguments.install:
         install(arguments.install, arguments.section[1:])
         return
-    options = Options(arguments.quick, arguments.peers, arguments.rounds)
+    options = Options(arguments.quick, arguments.peers, arguments.rounds, arguments.file)
     print(f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}\n")
     names = arguments.section or list(SECTIONS)
     # Two at a time disturb each other, which is all the same when nobody reads the figures.
@@ -59,6 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, metavar="DIR", help="compare with the peers installed in DIR")
     parser.add_argument("--install", type=Path, metavar="DIR", help="install the peers into DIR")
     parser.add_argument("--rounds", type=int, help="samples of each variant (default: by section)")
+    parser.add_argument("--file", type=Path, help="for analysis: a file that big_month has written before")
     parser.add_argument(
         "--quick", action="store_true", help="only see that it works; the figures mean nothing"
     )

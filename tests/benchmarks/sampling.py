@@ -54,6 +54,8 @@ class Options(NamedTuple):
     quick: bool = False
     peers: Path | None = None
     rounds: int | None = None
+    file: Path | None = None
+    """A file of `big_month`, so that nobody need wait for a new one."""
 
     def repeat(self, rounds: int) -> int:
         return 1 if self.quick else self.rounds or rounds

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from tests.benchmarks.big_month import START, write_big_month
 from tests.benchmarks.sampling import Options, sample
 from tests.benchmarks.tables import middle, table
+from tokentrace_core.store.reader import Reader
 
 
 def _week(first_day: int) -> str:
@@ -20,23 +21,35 @@ _SINCE = ("--since", f"{START:%Y-%m-%d}")
 QUESTIONS = {
     "cost": ["cost"],
     "cost --by agent,model": ["cost", "--by", "agent,model"],
+    "cost users": ["cost", "users"],
+    "cost tools": ["cost", "tools"],
     "metrics": ["metrics"],
     "metrics --by agent": ["metrics", "--by", "agent"],
     "audit": ["audit", *_SINCE],
+    "what-if --cache-prefix --retry-cap 2": ["what-if", "--cache-prefix", "--retry-cap", "2", *_SINCE],
     "why, week over week": ["why", "--from", _week(10), "--to", _week(17)],
 }
 
 
 def report(options: Options) -> str:
-    rounds = options.repeat(3)
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        file = Path(folder) / "big.db"
-        calls = write_big_month(file, 1_000 if options.quick else 1_000_000)
-        rows = []
-        for name, command in QUESTIONS.items():
-            samples = [sample("question", {"command": command, "file": str(file)}) for _ in range(rounds)]
-            figures = [middle(one[figure] for one in samples) for figure in ("wall", "cpu", "peak")]
-            rows.append([f"`{name}`", *figures[:2], (figures[2] or 0) / 1e6])
-        size = file.stat().st_size / 1e6
+        file = options.file
+        if file is None:
+            file = Path(folder) / "big.db"
+            write_big_month(file, 1_000 if options.quick else 1_000_000)
+        return _report(file.resolve(), options.repeat(3))
+
+
+def _report(file: Path, rounds: int) -> str:
+    rows = []
+    for name, command in QUESTIONS.items():
+        samples = [sample("question", {"command": command, "file": str(file)}) for _ in range(rounds)]
+        figures = [middle(one[figure] for one in samples) for figure in ("wall", "cpu", "peak")]
+        rows.append([f"`{name}`", *figures[:2], (figures[2] or 0) / 1e6])
+    with Reader(file) as reader:
+        [(runs, calls)] = reader.execute(
+            "select (select count(*) from runs), (select count(*) from llm_calls)"
+        )
     heads = ["a question", "s", "s of CPU", "peak RSS, MB"]
-    return f"{table(heads, rows)}\n\n{calls:,} calls in {size:,.0f} MB; {rounds} samples, medians."
+    size = file.stat().st_size / 1e6
+    return f"{table(heads, rows)}\n\n{calls:,} calls of {runs:,} runs in {size:,.0f} MB; {rounds} samples, medians."
