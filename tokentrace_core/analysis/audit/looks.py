@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 
 from tokentrace_core.analysis.audit.account import Account
@@ -31,7 +32,7 @@ class Case:
         return [run_id for (run_id,) in found]
 
 
-class Look:
+class Look(ABC):
     """Looks for one kind of waste, or for some that are seen at once. A look overrides what it needs."""
 
     def __init__(self, case: Case) -> None:
@@ -47,5 +48,6 @@ class Look:
     def see_again(self, run: TracedRun) -> None:
         """One of these runs, or one that another look has asked for."""
 
+    @abstractmethod
     def findings(self) -> list[Finding]:
-        raise NotImplementedError
+        """What there was."""
