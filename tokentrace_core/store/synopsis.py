@@ -1,9 +1,9 @@
 """A run's calls and tools on half a page: what reports add up, so that none of them reads a million rows.
 
 `runs.synopsis` holds it as JSON; `summary` makes it. It says nothing that the rows of the run do not say. The columns of
-the lists are positions (`array_like`): a synopsis has some hundred bytes, and a file a hundred thousand of them (so
-the garbage collector need not look at them: nothing in them leads back). What there is most of are tuples: a reader adds
-them up a column at a time. A reader decodes as much as it needs: `Costs`, `Synopsis`, `FullSynopsis`, each longer than the one before.
+the lists are positions: a synopsis has some hundred bytes, and a file may have a million of them. What there is most of are
+tuples, which a reader adds up a column at a time (a named tuple cannot be made of another, so `ToolShare` says the same
+names again). A reader decodes as much as it needs: `Costs`, `Synopsis`, `FullSynopsis`, each longer than the one before.
 """
 
 from __future__ import annotations

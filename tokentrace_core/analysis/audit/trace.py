@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 from tokentrace_core.analysis.audit.calls import NO_RUN, Call, Page, Run, TracedRun
@@ -18,12 +19,8 @@ from tokentrace_core.store.reader import Reader
 #: So many calls and tool calls are read at once; and so many runs, since some have none.
 _ROWS, _RUNS = 20_000, 5_000
 
-_LISTED = "id, name, framework, session_id, expired, rows"
-_LIST = """from (
-        select r.id, coalesce(r.name, '') as name, r.framework, coalesce(r.session_id, '') as session_id,
-            {expired} as expired, coalesce(r.llm_calls, 0) + coalesce(r.tool_calls, 0) as rows
-        from main.runs r where r.id > :after and {condition} order by r.id limit :most
-    )"""
+_RUN = """r.id, coalesce(r.name, '') as name, r.framework, coalesce(r.session_id, '') as session_id,
+    {expired} as expired, coalesce(r.llm_calls, 0) + coalesce(r.tool_calls, 0) as rows"""
 
 
 def no_prompts(_: Call) -> bool:
@@ -53,9 +50,12 @@ class Trace:
 
     def __len__(self) -> int:
         """How many runs may have something in the scope."""
-        condition, parameters = self._touched()
-        sql = f"select count(*) from main.runs r where {condition}"
-        return int(next(self.reader.execute(sql, parameters))[0])
+        if self.scope.where:
+            return len(self._chosen)
+        condition, parameters = self._in_time()
+        return int(
+            next(self.reader.execute(f"select count(*) from main.runs r where {condition}", parameters))[0]
+        )
 
     def _portions(self, run_ids: Iterable[str] | None) -> Iterator[list[Run]]:
         """Runs that are read at once: by how many calls they have."""
@@ -71,23 +71,32 @@ class Trace:
             yield portion
 
     def _listed(self, run_ids: Iterable[str] | None) -> Iterator[Run]:
-        condition, parameters = self._touched() if run_ids is None else _these(run_ids)
-        expired = "r.expired" if "expired" in self.reader.columns("runs") else "null"
-        source = _LIST.format(expired=expired, condition=condition)
-        runs: list[Run] = [NO_RUN]
-        while runs:
-            after = {"after": runs[-1].id, "most": _RUNS}
-            runs = read_rows(self.reader, Run, _LISTED, source, parameters | after)
-            yield from runs
+        if run_ids is None and not self.scope.where:
+            yield from self._all_in_time()
+            return
+        ids = sorted(set(self._chosen if run_ids is None else run_ids))
+        for first in range(0, len(ids), _RUNS):
+            these = {"these": json.dumps(ids[first : first + _RUNS])}
+            yield from self._runs("r.id in (select value from json_each(:these)) order by r.id", these)
 
-    def _touched(self) -> tuple[str, dict[str, Any]]:
-        """SQL: whether a run may have something in the scope."""
+    def _all_in_time(self) -> Iterator[Run]:
+        condition, parameters = self._in_time()
+        some: list[Run] = [NO_RUN]
+        while some:
+            after = {"after": some[-1].id, "most": _RUNS}
+            some = self._runs(f"{condition} and r.id > :after order by r.id limit :most", parameters | after)
+            yield from some
+
+    def _runs(self, condition: str, parameters: dict[str, Any]) -> list[Run]:
+        expired = "r.expired" if "expired" in self.reader.columns("runs") else "null"
+        source = f"from (select {_RUN.format(expired=expired)} from main.runs r where {condition})"
+        return read_rows(
+            self.reader, Run, "id, name, framework, session_id, expired, rows", source, parameters
+        )
+
+    def _in_time(self) -> tuple[str, dict[str, Any]]:
+        """SQL: whether a run may have something in the time of the scope."""
         since, until = self.scope.since, self.scope.until
-        if self.scope.where:
-            calls, tools = self.scope.calls("call"), self.scope.tools("tool")
-            sql = f"select c.run_id {calls.sql} union select t.run_id {tools.sql}"
-            found = self.reader.execute(sql, calls.parameters | tools.parameters)
-            return _these(run_id for (run_id,) in found)
         conditions, parameters = ["true"], dict[str, Any]()
         if until is not None:
             conditions.append("r.started_at < :until")
@@ -97,6 +106,9 @@ class Trace:
             parameters["since"] = since
         return " and ".join(conditions), parameters
 
-
-def _these(run_ids: Iterable[str]) -> tuple[str, dict[str, Any]]:
-    return "r.id in (select value from json_each(:these))", {"these": json.dumps(list(run_ids))}
+    @cached_property
+    def _chosen(self) -> list[str]:
+        """The runs that have a call in a scope of more than a time."""
+        calls, tools = self.scope.calls("call"), self.scope.tools("tool")
+        sql = f"select c.run_id {calls.sql} union select t.run_id {tools.sql}"
+        return [run_id for (run_id,) in self.reader.execute(sql, calls.parameters | tools.parameters)]
