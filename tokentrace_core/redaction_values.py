@@ -226,20 +226,22 @@ def _is_word(value: str) -> bool:
     return value.isalpha() and (value.islower() or value.istitle())
 
 
-_BRACKETS = re.compile(r"[\[{(]|[\]})]|\\.|\"(?:[^\"\\]++|\\.)*+(?:\"|\Z)", re.DOTALL)
+#: The next bracket that is not in a string.
+_BRACKET = re.compile(
+    r"(?:[^\[\]{}()\\\"]++|\\.|\"(?:[^\"\\]++|\\.)*+(?:\"|\Z)|[\\\"])*+(?:(?P<opening>[\[{(])|[\]})])",
+    re.DOTALL,
+)
 
 
 def _container(text: str, start: int, limit: int) -> Region | None:
     """A whole list or object, up to its closing bracket."""
-    depth = 0
-    for found in _BRACKETS.finditer(text, start, limit):
-        if found[0] in "[{(":
-            depth += 1
-        elif found[0] in "]})":
-            depth -= 1
-            if depth == 0:
-                inside = text[start + 1 : found.start()]
-                return (start, found.end()) if inside.strip(" \n\t\0,") else None
+    depth, at = 0, start
+    while (bracket := _BRACKET.match(text, at, limit)) is not None:
+        at = bracket.end()
+        depth += 1 if bracket["opening"] else -1
+        if depth == 0:
+            inside = text[start + 1 : at - 1]
+            return (start, at) if inside.strip(" \n\t\0,") else None
     return None
 
 

@@ -240,9 +240,9 @@ def test_fifty_megabytes_do_not_hold_up_the_agent() -> None:
     encoded = base64.b64encode(bytes(range(256)) * 160_000).decode()
     prose = "lorem ipsum dolor " * 2_900_000
     for value in (encoded, prose, encoded.encode(), encoded[:7_900_000]):
-        started = time.perf_counter()
+        started = time.thread_time()
         Payload({"content": value}, redactor)
-        assert time.perf_counter() - started < 0.25
+        assert time.thread_time() - started < 0.25
 
 
 def test_a_dict_that_another_thread_changes_does_not_raise() -> None:

@@ -13,10 +13,12 @@ from tests.redaction.hostile import FRAGMENTS, documents, mixed, repeated
 from tokentrace_core.redact import Redactor
 
 _LENGTH = 100_000
-#: The promise, for so long a text. What is measured is a third of it or less.
+#: The promise, for so long a text. What is measured is a third of it or less, for objects in objects two thirds.
 _MOST_S = 1.0
 #: For four times the text; a quadratic rule takes sixteen times as long. Less than the floor is noise.
 _GROWTH, _FLOOR_S = 10, 0.004
+#: What takes too long is timed again: the machine may have been busy, and then even a thread's own time runs faster.
+_TRIES = 3
 
 
 @pytest.mark.parametrize("aim", FRAGMENTS)
@@ -36,7 +38,7 @@ def test_fragments_of_several_rules_together_cost_no_more(seed: int) -> None:
 
 @pytest.mark.parametrize(("name", "value"), list(documents(_LENGTH)))
 def test_documents_cost_no_more_than_plain_text(name: str, value: Any) -> None:
-    assert _seconds(lambda: Redactor().redact_value(value)) <= _MOST_S
+    assert _keeps_the_promise(lambda: Redactor().redact_value(value))
 
 
 @pytest.mark.parametrize("size", [1, _LENGTH])
@@ -45,12 +47,12 @@ def test_documents_cost_no_more_than_plain_text(name: str, value: Any) -> None:
 )
 def test_a_stream_costs_no_more_however_it_is_cut(fragment: str, size: int) -> None:
     text = repeated(fragment, _LENGTH)
-    assert _seconds(lambda: [*_streamed(text, size)]) <= _MOST_S
+    assert _keeps_the_promise(lambda: [*_streamed(text, size)])
 
 
 def test_an_allowed_text_may_stand_there_as_often_as_it_likes() -> None:
     redactor, text = Redactor(allow=["ada@example.com"]), repeated("ada@example.com, ", _LENGTH)
-    assert _seconds(lambda: redactor.redact(text)) <= _MOST_S
+    assert _keeps_the_promise(lambda: redactor.redact(text))
     assert redactor.redact(text[:17] * 3) == text[:17] * 3
 
 
@@ -62,8 +64,8 @@ def _streamed(text: str, size: int) -> Iterator[str]:
 
 
 def _out_of_proportion(make: Callable[[int], str]) -> tuple[float, float] | None:
-    """The two times, if they are; asked once more then, since the machine may have been busy."""
-    for _ in range(3):
+    """The two times, if they are."""
+    for _ in range(_TRIES):
         small, large = (_seconds(_redacting(make(length))) for length in (_LENGTH // 4, _LENGTH))
         if large <= _MOST_S and large <= _GROWTH * max(small, _FLOOR_S):
             return None
@@ -72,6 +74,10 @@ def _out_of_proportion(make: Callable[[int], str]) -> tuple[float, float] | None
 
 def _redacting(text: str) -> Callable[[], str]:
     return lambda: Redactor().redact(text)
+
+
+def _keeps_the_promise(work: Callable[[], object]) -> bool:
+    return any(_seconds(work) <= _MOST_S for _ in range(_TRIES))
 
 
 def _seconds(work: Callable[[], object]) -> float:
