@@ -78,6 +78,15 @@ class Adding:
         if self._runs > min(max(_MANY, _EACH * len(waiting)), _MOST):
             self._sum_up()
 
+    def add_alike(self, facts: Facts, runs: int, costs: Costs) -> None:
+        """So many runs of which each is in all the groups of these sums, which are theirs together."""
+        groups = defaultdict(list)
+        for row in costs.calls:
+            groups[self._label(costs, row)].append(row)
+        for label, rows in groups.items():
+            self._put(facts, label, runs, rows)
+        self.runs += runs if any(label is not None for label in groups) else 0
+
     def done(self) -> None:
         """Nothing more will be added: the sums are right from here on."""
         self._sum_up()

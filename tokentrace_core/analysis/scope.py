@@ -44,6 +44,13 @@ class Selection(NamedTuple):
         return f"select {columns} {self.sql} {rest}", self.parameters
 
 
+class Time(NamedTuple):
+    """From one moment until another, which is not in it any more: microseconds since the epoch. None: without an end."""
+
+    since: int | None
+    until: int | None
+
+
 @dataclass(frozen=True)
 class Scope:
     """A question's runs and calls. Raises ValueError for a dimension that there is not."""

@@ -1,23 +1,26 @@
 """What was spent, grouped: the answer to `tokentrace cost`.
 
-Sums of synopses where these tell apart what is asked for, else of rows (`spending_rows`); both give the same. By tool, and
+Sums of synopses where these tell apart what is asked for, else of rows (`spending_rows`), and of the digests of days where
+these do; all give the same. By tool, and
 narrowed to one, a model call's figures are shared, to the nano-dollar, among the tools that were called in its step, and what
 a tool cost itself is its own. By tag, a run counts for each of its tags.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from tokentrace_core.analysis import spending_rows
 from tokentrace_core.analysis.adding import Adding
-from tokentrace_core.analysis.dimensions import NONE, OF_CALL, OF_RUN, OF_STEP, TAG, TIMES, TOOL, canonical_by
+from tokentrace_core.analysis.days import told_by_days
+from tokentrace_core.analysis.dimensions import OF_CALL, OF_RUN, OF_STEP, TAG, TIMES, TOOL, canonical_by
 from tokentrace_core.analysis.expired import expired
-from tokentrace_core.analysis.scope import Scope
+from tokentrace_core.analysis.kinds import picked, tags_of, taken
+from tokentrace_core.analysis.scope import Scope, Time
 from tokentrace_core.analysis.spent import Key, Spending, Spent
+from tokentrace_core.analysis.spent_days import GROUPS, SpentDays
 from tokentrace_core.analysis.synopses import Facts, runs_touched
 from tokentrace_core.store.reader import Reader
 from tokentrace_core.store.synopsis import Costs, FullSynopsis
@@ -46,7 +49,8 @@ class _Summing:
 
     def __init__(self, names: tuple[str, ...], scope: Scope) -> None:
         self._scope = scope
-        of_run = [name for name in names if name in OF_RUN or name == TAG]
+        self._names = names
+        self._of_run = of_run = [name for name in names if name in OF_RUN or name == TAG]
         of_call = [name for name in names if name not in of_run]
         self._columns = [OF_RUN.get(name, "r.tags") for name in of_run]
         self._tags = of_run.index(TAG) if TAG in of_run else None
@@ -61,13 +65,25 @@ class _Summing:
 
     def of(self, reader: Reader) -> tuple[dict[Key, Spent], Spent]:
         both = {self._groups, self._whole}
-        for runs in runs_touched(reader, self._scope, self._columns, self._shape):
-            for adding in both:
-                adding.add(runs)
+        for begun in self._left_by_digests(reader):
+            for runs in runs_touched(reader, self._scope, self._columns, self._shape, begun):
+                for adding in both:
+                    adding.add(runs)
         for adding in both:
             adding.done()
         self._whole.total.runs = self._whole.runs
         return self._groups.found, self._whole.total
+
+    def _left_by_digests(self, reader: Reader) -> list[Time]:
+        """When the runs began that are left to be read, when those of digests have been added."""
+        if not (GROUPS.issuperset(self._names) and GROUPS.issuperset(self._scope.where)):
+            return [Time(None, self._scope.until)]
+        told = told_by_days(reader, self._scope, SpentDays(), by_start=False)
+        takes, of_question = taken(self._scope.where), picked(self._of_run)
+        for alike in told.entries:
+            if takes(alike.facts):
+                self._groups.add_alike(of_question(alike.facts), alike.runs, alike.costs)
+        return told.rest
 
     def _keys(self, facts: Facts, of_call: tuple[str, ...]) -> list[Key]:
         """One, or one for each tag of the run."""
@@ -81,5 +97,4 @@ class _Summing:
         place = self._tags
         if place is None:
             return [facts]
-        tags = dict.fromkeys(json.loads(facts[place] or "[]")) or [NONE]
-        return [(*facts[:place], tag, *facts[place + 1 :]) for tag in tags]
+        return [(*facts[:place], tag, *facts[place + 1 :]) for tag in tags_of(facts[place])]

@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from tokentrace_core.analysis.dimensions import ATTRIBUTE, OF_RUN, TAG, TOOL
-from tokentrace_core.analysis.scope import Scope
+from tokentrace_core.analysis.scope import Scope, Time
 from tokentrace_core.errors import StoreError
 from tokentrace_core.store.pages import Asked, Page, pages
 from tokentrace_core.store.reader import Reader
@@ -51,7 +51,8 @@ def runs_begun(
         condition += " and (r.expired is not 'trace' or r.synopsis is not null)"
     if only is None:
         asked = Asked(condition, runs.parameters, columns, scope.since, scope.until)
-        yield from _read(reader, asked, shape)
+        for read, _ in _read(reader, asked, shape):
+            yield read
         return
     selection = runs._replace(condition=condition).select(", ".join(["r.id", *columns]))
     taken = (row for row in reader.execute(*selection) if row[0] in only)
@@ -59,13 +60,23 @@ def runs_begun(
         yield Runs([row[1:] for row in some], [_summed_up(reader, row[0], only[row[0]]) for row in some])
 
 
-def runs_touched(reader: Reader, scope: Scope, columns: Sequence[str], shape: type[S]) -> Iterator[Runs[S]]:
-    """Runs with what was spent in the time, whenever they began. Not those whose traces have gone."""
+def runs_of_time(
+    reader: Reader, time: Time, columns: Sequence[str], shape: type[S], condition: str
+) -> Iterator[tuple[Runs[S], list[int]]]:
+    """All runs that began in a time, whole; and which of them have no synopsis that could be read, and were summed up."""
+    return _read(reader, Asked(condition, {}, columns, time.since, time.until), shape)
+
+
+def runs_touched(
+    reader: Reader, scope: Scope, columns: Sequence[str], shape: type[S], begun: Time | None = None
+) -> Iterator[Runs[S]]:
+    """Runs with what was spent in the time, whenever they began, or `begun` then. Not those whose traces have gone."""
     since, until = scope.since, scope.until
+    begun = begun or Time(None, until)
     selection = _of_runs(replace(scope, since=None)).runs()
     condition, parameters = selection.condition, selection.parameters
     if since is not None:
-        condition += " and (r.ended_at is null or r.ended_at >= :since)"
+        condition += " and (r.ended_at is null or r.ended_at >= :since or r.started_at >= :since)"
         parameters["since"] = since
     if "expired" in reader.columns("runs"):
         condition += " and r.expired is not 'trace'"
@@ -74,10 +85,10 @@ def runs_touched(reader: Reader, scope: Scope, columns: Sequence[str], shape: ty
         return (since is None or started_at >= since) and (until is None or started_at < until)
 
     if since is None and until is None:
-        for runs in _read(reader, Asked(condition, parameters, columns), shape):
+        for runs, _ in _read(reader, Asked(condition, parameters, columns, *begun), shape):
             yield _those_with_costs(runs)
         return
-    for runs in _read(reader, Asked(condition, parameters, ["r.id", *columns], until=until), shape):
+    for runs, _ in _read(reader, Asked(condition, parameters, ["r.id", *columns], *begun), shape):
         for place, synopsis in enumerate(runs.synopses):
             if not (
                 synopsis.first is None
@@ -112,7 +123,8 @@ def _of_runs(scope: Scope) -> Scope:
 # ── many at a time ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _read(reader: Reader, asked: Asked, shape: type[S]) -> Iterator[Runs[S]]:
+def _read(reader: Reader, asked: Asked, shape: type[S]) -> Iterator[tuple[Runs[S], list[int]]]:
+    """And the places of those that were summed up here."""
     of_line, of_run = msgspec.json.Decoder(list[shape]).decode, msgspec.json.Decoder(shape).decode  # type: ignore[valid-type]
     of_line_with_gaps = msgspec.json.Decoder(list[shape | None]).decode  # type: ignore[valid-type]
     with _uncollected():
@@ -122,14 +134,14 @@ def _read(reader: Reader, asked: Asked, shape: type[S]) -> Iterator[Runs[S]]:
             decode = of_line if page.has_all else of_line_with_gaps
             for line, size in zip(page.lines, page.sizes, strict=False):
                 synopses = _decoded(decode, line) if whole else None
+                is_whole = page.has_all
                 if synopses is None or len(synopses) != size:
+                    is_whole = False
                     synopses = [_read_alone(reader, of_run, ids[each]) for each in range(place, place + size)]
-                elif not page.has_all:
-                    synopses = [
-                        synopsis or _summed_up(reader, ids[each])
-                        for each, synopsis in enumerate(synopses, place)
-                    ]
-                yield Runs(facts[place : place + size], synopses)
+                missing = [] if is_whole else [each for each in range(size) if synopses[each] is None]
+                for each in missing:
+                    synopses[each] = _summed_up(reader, ids[place + each])
+                yield Runs(facts[place : place + size], synopses), missing
                 place += size
 
 
@@ -175,9 +187,10 @@ def _decoded(decode: Callable[[bytes], Any], text: bytes) -> Any:
 
 
 def _read_alone(reader: Reader, decode: Callable[[bytes], Any], run_id: str) -> Any:
+    """None if it has none that can be read."""
     sql = "select cast(synopsis as blob) from main.runs where id = ?"
     text = next(reader.execute(sql, [run_id]), (None,))[0]
-    return (text and _decoded(decode, text)) or _summed_up(reader, run_id)
+    return _decoded(decode, text) if text else None
 
 
 def _those_with_costs(runs: Runs[S]) -> Runs[S]:

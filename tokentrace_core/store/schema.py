@@ -16,6 +16,7 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from tokentrace_core.store.digest_table import DAY_DIGESTS
 from tokentrace_core.store.keeping_tables import WHAT_IS_KEPT
 from tokentrace_core.store.lease import as_stored, dead, last_event, left_by_parts
 
@@ -297,6 +298,12 @@ def m010_prompts_that_tell_their_size(db: Database) -> None:
     # Of their message, which never changes: an audit asks a million paths how large they are, and reads no message for it.
     db.table("prompts").add_column("role", str)
     db.table("prompts").add_column("bytes", int)
+
+
+@migrations()
+def m011_days_on_one_page(db: Database) -> None:
+    for statement in DAY_DIGESTS:
+        db.execute(statement)
 
 
 def status_now(table: str, row: str = "t") -> str:
