@@ -57,6 +57,8 @@ class Waste(Struct, frozen=True, gc=False):
     """Whether they would still be sent, and read from the cache."""
     tariff: Tariff | None = None
     """The rates of the call; None: the whole call, at its recorded cost."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """Where in the prompt they stand."""
 
 
 class _Claimed(Struct, gc=False):
@@ -114,7 +116,9 @@ class Account:
         self._claimed[call.key] = claimed
         claimed.spans = (*claimed.spans, *free)
         claimed.nano += nano
-        return Waste(call.key, call.started_at, tokens, nano, tuple(zones), premium, cached, tariff)
+        return Waste(
+            call.key, call.started_at, tokens, nano, tuple(zones), premium, cached, tariff, tuple(free)
+        )
 
     def reply(self, call: Call, tokens: int) -> Waste | None:
         """These tokens should not have been generated."""
@@ -144,6 +148,14 @@ class Account:
         self._claimed[call.key] = claimed
         claimed.whole, claimed.nano = True, claimed.nano + nano
         return Waste(call.key, call.started_at, 0, nano, zones, 0, False, tariff.less(other))
+
+    def recall(self, waste: Waste) -> None:
+        """A claim on a prompt, a reply or a whole call that was made in another account."""
+        claimed = self._claimed.setdefault(waste.key, _Claimed())
+        claimed.spans = (*claimed.spans, *waste.spans)
+        claimed.output += waste.zones[4] if waste.zones else 0
+        claimed.nano += waste.nano
+        claimed.whole |= waste.tariff is None
 
     def _of(self, call: Call) -> _Claimed:
         return self._claimed.get(call.key) or _Claimed()

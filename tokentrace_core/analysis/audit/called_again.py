@@ -7,15 +7,13 @@ from collections import Counter
 from tokentrace_core.analysis.audit import loop, retry_storm
 from tokentrace_core.analysis.audit.attempts import LEAST, Asked, same_tools
 from tokentrace_core.analysis.audit.calls import Page, TracedRun
-from tokentrace_core.analysis.audit.findings import Finding, Tally
-from tokentrace_core.analysis.audit.looks import Case, Look
+from tokentrace_core.analysis.audit.looks import Case, SeesAtOnce
 from tokentrace_core.analysis.audit.results import Results
 
 
-class CalledAgain(Look):
+class CalledAgain(SeesAtOnce):
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self._storms, self._loops = Tally("retry_storm"), Tally("loop")
         self._results = Results(case.trace.reader)
 
     def see(self, page: Page) -> None:
@@ -26,13 +24,10 @@ class CalledAgain(Look):
         alike = list(same_tools(run.tools))
         asked = Asked(run) if alike else None
         if asked is not None:
-            retry_storm.look_at_tools(alike, asked, self.account, self._storms)
-        retry_storm.look_at_prompts(run.calls, self.account, self._storms)
+            retry_storm.look_at_tools(alike, asked, self.account, self.tally)
+        retry_storm.look_at_prompts(run.calls, self.account, self.tally)
         if asked is not None:
-            loop.look(alike, asked, self._results, self.account, self._loops)
-
-    def findings(self) -> list[Finding]:
-        return self._storms.findings() + self._loops.findings()
+            loop.look(alike, asked, self._results, self.account, self.tally)
 
 
 def _suspects(page: Page) -> set[int]:

@@ -32,6 +32,7 @@ class Run(Struct, array_like=True, frozen=True, gc=False):
     """What retention has taken of it."""
     rows: int
     """How many calls it has, of models and tools, in the scope or not."""
+    started_at: int
 
 
 class Step(Struct, array_like=True, frozen=True, gc=False):
@@ -46,7 +47,7 @@ class Step(Struct, array_like=True, frozen=True, gc=False):
     spawned_by: str | None
 
 
-NO_RUN = Run("", "", None, "", None, 0)
+NO_RUN = Run("", "", None, "", None, 0, 0)
 NO_STEP = Step(0, "", None, None, None, None)
 
 

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from tokentrace_core.analysis.audit.calls import Page, TracedRun
-from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
+from tokentrace_core.analysis.audit.findings import Title, plain
 from tokentrace_core.analysis.audit.looks import Case, Look
 
+KIND = "context_rot"
 LEAST_RUNS = 8
 LEAST_US = 5 * 86_400_000_000
 FIRST_RUNS = 3
@@ -30,13 +31,43 @@ Loop = tuple[str, str]
 """An agent, and the name of the runs that it works in."""
 
 
-class _Beginning(Struct, order=True, gc=False):
+class Beginning(Struct, array_like=True, order=True, gc=False):
     """The first call of a run."""
 
     at: int
     run_id: str
     prompt: int
     latency_us: int
+
+
+class Beginnings(Struct, array_like=True):
+    """Of the runs of one agent."""
+
+    loop: Loop
+    prompts: list[int]
+    """Tokens, in the order of time."""
+    early: list[Beginning]
+    """The first and the last few."""
+    late: list[Beginning]
+
+    @classmethod
+    def of(cls, loop: Loop, begun: list[Beginning]) -> Beginnings:
+        """Those of one day."""
+        begun.sort()
+        return cls(loop, [run.prompt for run in begun], begun[:FIRST_RUNS], begun[-FIRST_RUNS:])
+
+    def join(self, later: Beginnings) -> None:
+        self.prompts += later.prompts
+        self.early = sorted([*self.early, *later.early])[:FIRST_RUNS]
+        self.late = sorted([*self.late, *later.late])[-FIRST_RUNS:]
+
+    def rot(self) -> bool:
+        """Whether the prompts grow, run over run."""
+        if len(self.prompts) < LEAST_RUNS or self.late[-1].at - self.early[0].at < LEAST_US:
+            return False
+        first = max(run.prompt for run in self.early)
+        last = median(run.prompt for run in self.late)
+        return last >= GROWN * first and _correlation(self.prompts) >= STEADY
 
 
 class _Rot(NamedTuple):
@@ -49,38 +80,47 @@ class _Rot(NamedTuple):
     """Step -> the longest prompt that it had in them."""
 
 
-class ContextRot(Look):
+class ContextRot(Look[list[Beginnings]]):
+    tells = list[Beginnings]
+
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self._begun: dict[Loop, list[_Beginning]] = defaultdict(list)
+        self._seen: dict[Loop, list[Beginning]] = defaultdict(list)
+        self._heard: dict[Loop, Beginnings] = {}
         self._rotten: dict[Loop, _Rot] = {}
-        self._tally = Tally("context_rot")
 
     def see(self, page: Page) -> None:
         for call in page.calls:
             step = call.step
             if step.number == 1 and step.spawned_by is None and call.is_chat and call.status == "success":
                 latency = (call.ended_at or call.started_at) - call.started_at
-                begun = _Beginning(call.started_at, call.run.id, call.prompt, latency)
-                self._begun[call.who, call.run.name].append(begun)
+                begun = Beginning(call.started_at, call.run.id, call.prompt, latency)
+                self._seen[call.who, call.run.name].append(begun)
+
+    def told(self) -> list[Beginnings]:
+        return [Beginnings.of(loop, begun) for loop, begun in self._seen.items()]
+
+    def hear(self, told: list[Beginnings]) -> None:
+        for begun in told:
+            heard = self._heard.setdefault(begun.loop, begun)
+            if heard is not begun:
+                heard.join(begun)
 
     def again(self) -> Iterable[str]:
-        for loop, begun in self._begun.items():
-            begun.sort()
-            if _rots(begun):
+        for loop, begun in self._heard.items():
+            if begun.rot():
                 self._rotten[loop] = self._rot(loop, begun)
         return self.case.runs_of({who for who, _ in self._rotten})
 
-    def _rot(self, loop: Loop, begun: list[_Beginning]) -> _Rot:
-        early, late = begun[:FIRST_RUNS], begun[-FIRST_RUNS:]
-        first = {run.run_id for run in early}
+    def _rot(self, loop: Loop, begun: Beginnings) -> _Rot:
+        first = {run.run_id for run in begun.early}
         usual: dict[int, int] = defaultdict(int)
         for run in self.case.trace.runs(first):
             for call in run.calls:
                 if (call.who, run.run.name) == loop:
                     step = call.step.number or 1
                     usual[step] = max(usual[step], call.prompt)
-        title = f"{plain(loop[0])}: prompts grow run over run, {_grown(early, late)} ({{calls}} calls)"
+        title = f"{plain(loop[0])}: prompts grow run over run, {_grown(begun)} ({{calls}} calls)"
         return _Rot(title, first, usual)
 
     def see_again(self, run: TracedRun) -> None:
@@ -92,20 +132,7 @@ class ContextRot(Look):
             usual = rot.usual.get(call.step.number or 1, 0)
             if call.prompt > usual > 0:
                 waste = self.account.prompt(call, 0, call.prompt - usual, cached=False)
-                self._tally.add(call, loop, partial(str, rot.title), [waste])
-
-    def findings(self) -> list[Finding]:
-        return self._tally.findings()
-
-
-def _rots(runs: list[_Beginning]) -> bool:
-    if len(runs) < LEAST_RUNS or runs[-1].at - runs[0].at < LEAST_US:
-        return False
-    first, last = (
-        max(run.prompt for run in runs[:FIRST_RUNS]),
-        median(run.prompt for run in runs[-FIRST_RUNS:]),
-    )
-    return last >= GROWN * first and _correlation([run.prompt for run in runs]) >= STEADY
+                self.tally.add(KIND, call, loop, partial(Title, rot.title), [waste])
 
 
 def _correlation(values: list[int]) -> float:
@@ -126,7 +153,8 @@ def _ranks(values: list[int]) -> list[float]:
     return [sum(places[value]) / len(places[value]) for value in values]
 
 
-def _grown(early: list[_Beginning], late: list[_Beginning]) -> str:
-    prompts = [median(run.prompt for run in runs) for runs in (early, late)]
-    seconds = [median(run.latency_us for run in runs) / 1_000_000 for runs in (early, late)]
+def _grown(begun: Beginnings) -> str:
+    ends = begun.early, begun.late
+    prompts = [median(run.prompt for run in runs) for runs in ends]
+    seconds = [median(run.latency_us for run in runs) / 1_000_000 for runs in ends]
     return f"from {prompts[0]:,.0f} to {prompts[1]:,.0f} tokens, latency from {seconds[0]:.1f} to {seconds[1]:.1f} s"

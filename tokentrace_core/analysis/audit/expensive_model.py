@@ -14,7 +14,7 @@ from functools import partial
 from msgspec import Struct
 
 from tokentrace_core.analysis.audit.calls import Call, Page, TracedRun
-from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
+from tokentrace_core.analysis.audit.findings import Title, plain
 from tokentrace_core.analysis.audit.looks import Case, Look
 
 #: A model's name, without its date -> the small one of its line. What is small itself is not in it.
@@ -40,6 +40,7 @@ SMALLER = {
     "gemini-2.5-pro": "gemini-2.5-flash",
     "mistral-large": "mistral-small-latest",
 }
+KIND = "expensive_model"
 #: A word or two, or a short JSON object.
 FEW_TOKENS = 32
 SHORT_PROMPT = 2_000
@@ -55,21 +56,28 @@ Where = tuple[str, str | None, str | None]
 """Agent, step name, model."""
 
 
-class _Kind(Struct, gc=False):
+class Kind(Struct, array_like=True):
     """Calls of one model in one step of an agent."""
 
+    where: Where
     calls: int = 0
     trivial: int = 0
     answered: str = ""
     """The last of the names that answered."""
 
+    def join(self, other: Kind) -> None:
+        self.calls += other.calls
+        self.trivial += other.trivial
+        self.answered = max(self.answered, other.answered)
 
-class ExpensiveModel(Look):
+
+class ExpensiveModel(Look[list[Kind]]):
+    tells = list[Kind]
+
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self._kinds: dict[Where, _Kind] = {}
+        self._kinds: dict[Where, Kind] = {}
         self._smaller: dict[Where, str] = {}
-        self._tally = Tally("expensive_model")
 
     def see(self, page: Page) -> None:
         for call in page.calls:
@@ -78,12 +86,21 @@ class ExpensiveModel(Look):
             where = call.who, call.step.name, call.model
             kind = self._kinds.get(where)
             if kind is None:
-                kind = self._kinds[where] = _Kind()
+                kind = self._kinds[where] = Kind(where)
             kind.calls += 1
             if _is_trivial(call):
                 kind.trivial += 1
             if call.answered is not None and call.answered > kind.answered:
                 kind.answered = call.answered
+
+    def told(self) -> list[Kind]:
+        return list(self._kinds.values())
+
+    def hear(self, told: list[Kind]) -> None:
+        for kind in told:
+            known = self._kinds.setdefault(kind.where, kind)
+            if known is not kind:
+                known.join(kind)
 
     def again(self) -> Iterable[str]:
         for where, kind in self._kinds.items():
@@ -104,10 +121,7 @@ class ExpensiveModel(Look):
                     f"where {smaller} may do ({{calls}} calls)"
                 )
                 cause = agent, step or "", model or ""
-                self._tally.add(call, cause, partial(str, title), [self.account.rest(call, other)])
-
-    def findings(self) -> list[Finding]:
-        return self._tally.findings()
+                self.tally.add(KIND, call, cause, partial(Title, title), [self.account.rest(call, other)])
 
 
 def _is_trivial(call: Call) -> bool:

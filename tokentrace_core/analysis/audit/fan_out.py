@@ -8,7 +8,7 @@ send it; each further one should have read it from the cache (`sent_again`).
 from __future__ import annotations
 
 from tokentrace_core.analysis.audit.calls import Call
-from tokentrace_core.analysis.audit.findings import Cause, plain
+from tokentrace_core.analysis.audit.findings import Cause, Title, plain
 
 
 def are_siblings(earlier: Call, call: Call) -> bool:
@@ -23,8 +23,10 @@ def cause(call: Call) -> Cause:
     return (call.run.name,)
 
 
-def title(call: Call) -> str:
-    return f"{plain(call.run.name)}: the same payload sent in full to parallel sub-agents ({{times}} in all)"
+def title(call: Call) -> Title:
+    return Title(
+        f"{plain(call.run.name)}: the same payload sent in full to parallel sub-agents ({{times}} in all)"
+    )
 
 
 def _overlap(earlier: Call, call: Call) -> bool:

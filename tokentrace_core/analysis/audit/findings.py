@@ -5,15 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
+
+from msgspec import Struct
 
 from tokentrace_core.analysis.audit import fixes, proof
 from tokentrace_core.analysis.audit.account import Waste
 from tokentrace_core.analysis.audit.calls import Call, Key
+from tokentrace_core.analysis.audit.prompts import Prompts, beginning, difference
 
 Cause = tuple[str, ...]
 """What tells the findings of one kind apart; its first part is the agent."""
-Title = Callable[[], str]
-"""Asked once per cause, because it may have to look at texts. `{times}` and `{calls}` stand for those figures."""
+#: Characters of a text that a title shows.
+_BEGINS, _DIFFERS = 48, 40
+
+
+class Title(Struct, frozen=True):
+    """What a finding is called."""
+
+    text: str
+    """`{times}` and `{calls}` stand for those figures, `{begins}` for how the message begins, `{differs}` for where the two part."""
+    messages: tuple[str, ...] = ()
+    """Ids of messages: whoever tells the title looks into them, since a title is kept longer than a text may be."""
+
+    def told(self, prompts: Prompts, **figures: str) -> str:
+        texts = [prompts.text(message) for message in self.messages]
+        if len(texts) == 1:
+            figures["begins"] = beginning(texts[0], _BEGINS)
+        elif texts:
+            figures["differs"] = difference(texts[0], texts[1], _DIFFERS)
+        return self.text.format(**figures)
 
 
 @dataclass(frozen=True)
@@ -73,33 +94,60 @@ def plain(name: object) -> str:
     return str(name).replace("{", "(").replace("}", ")")
 
 
-class Tally:
-    """Gathers the wastes of one kind, by cause."""
+class Wasted(Struct):
+    """What was wasted by one cause: some of it, or all."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self._wastes: dict[Cause, list[Waste]] = {}
-        self._titles: dict[Cause, tuple[str, str | None]] = {}
-        self._times: dict[Cause, int] = {}
+    kind: str
+    cause: Cause
+    title: Title
+    framework: str | None
+    """As of the first call."""
+    times: int = 0
+    wastes: list[Waste] = []
+
+    def join(self, other: Wasted) -> None:
+        """What the same cause has wasted later."""
+        self.times += other.times
+        self.wastes += other.wastes
+
+    def finding(self, prompts: Prompts) -> Finding:
+        self.wastes.sort(key=attrgetter("at"))
+        title = self.title.told(prompts, times=f"{self.times:,}", calls=f"{len(self.wastes):,}")
+        return Finding(self.kind, title, self.cause, self.framework, self.wastes, self.times)
+
+
+class Tally:
+    """Gathers wastes by their kind and cause."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, Cause], Wasted] = {}
 
     def add(
-        self, call: Call, cause: Cause, title: Title, wastes: Iterable[Waste | None], times: int = 1
+        self,
+        kind: str,
+        call: Call,
+        cause: Cause,
+        title: Callable[[], Title],
+        wastes: Iterable[Waste | None],
+        times: int = 1,
     ) -> None:
-        """Something that happened once more (or `times`), as this call shows."""
-        found = [waste for waste in wastes if waste is not None]
-        if not found:
+        """Something that happened once more (or `times`), as this call shows. `title`: asked once per cause."""
+        made = [waste for waste in wastes if waste is not None]
+        if not made:
             return
-        if cause not in self._titles:
-            self._titles[cause] = title(), call.run.framework
-        self._wastes.setdefault(cause, []).extend(found)
-        self._times[cause] = self._times.get(cause, 0) + times
+        found = self._found.get((kind, cause))
+        if found is None:
+            found = self._found[kind, cause] = Wasted(kind, cause, title(), call.run.framework)
+        found.wastes += made
+        found.times += times
 
-    def findings(self) -> list[Finding]:
-        made = []
-        for cause, wastes in self._wastes.items():
-            wastes.sort(key=lambda waste: waste.at)
-            title, framework = self._titles[cause]
-            times = self._times[cause]
-            told = title.format(times=f"{times:,}", calls=f"{len(wastes):,}")
-            made.append(Finding(self.kind, told, cause, framework, wastes, times))
-        return made
+    def told(self) -> list[Wasted]:
+        """All of it, in the order in which the causes came up."""
+        return list(self._found.values())
+
+    def hear(self, told: Iterable[Wasted]) -> None:
+        """What another tally has gathered of what came later."""
+        for wasted in told:
+            found = self._found.setdefault((wasted.kind, wasted.cause), wasted)
+            if found is not wasted:
+                found.join(wasted)

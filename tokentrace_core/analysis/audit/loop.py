@@ -16,9 +16,10 @@ from functools import partial
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.attempts import Asked
 from tokentrace_core.analysis.audit.calls import Call, ToolUse
-from tokentrace_core.analysis.audit.findings import Tally, plain
+from tokentrace_core.analysis.audit.findings import Tally, Title, plain
 from tokentrace_core.analysis.audit.results import Results
 
+KIND = "loop"
 #: Requirements.md T10: “a loop is ≥ 3 identical calls”.
 IDENTICAL = 3
 
@@ -38,7 +39,7 @@ def _look_closer(rounds: list[list[ToolUse]], asked: Asked, account: Account, ta
         needless = _needless(round_[IDENTICAL - 1 :], asked, account) if len(round_) >= IDENTICAL else []
         if needless:
             call, tool = needless[0], round_[0].name
-            tally.add(call, (call.who, tool), partial(_title, call, tool), map(account.whole, needless))
+            tally.add(KIND, call, (call.who, tool), partial(_title, call, tool), map(account.whole, needless))
 
 
 def _needless(tools: list[ToolUse], asked: Asked, account: Account) -> list[Call]:
@@ -46,8 +47,10 @@ def _needless(tools: list[ToolUse], asked: Asked, account: Account) -> list[Call
     return [call for call in asked.only_for(tools) if not account.is_gone(call)]
 
 
-def _title(call: Call, tool: str) -> str:
-    return f"{plain(call.who)}: {plain(tool)} called again and again with the same arguments and result ({{times}} in all)"
+def _title(call: Call, tool: str) -> Title:
+    return Title(
+        f"{plain(call.who)}: {plain(tool)} called again and again with the same arguments and result ({{times}} in all)"
+    )
 
 
 def _similar(alike: list[ToolUse]) -> list[list[ToolUse]]:

@@ -13,18 +13,20 @@ What would have been paid: the prompt without these tokens, at the price that th
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.calls import Call, Page, ToolUse, TracedRun
-from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
+from tokentrace_core.analysis.audit.findings import Tally, Title, plain
 from tokentrace_core.analysis.audit.looks import Case, Look
 from tokentrace_core.analysis.audit.nodes import Node, Place, upwards
 from tokentrace_core.analysis.audit.prompts import Prompts
 
+KIND = "oversized_result"
 #: A result below 2,000 tokens (of 4 bytes) is let pass.
 LEAST_BYTES = 8_000
 #: Three of four results are at most twice the median: the tool has a usual size. And so many results are needed to say so.
@@ -44,35 +46,50 @@ class _Limit(NamedTuple):
     """Bytes that serve."""
 
 
-class OversizedResult(Look):
+class Sizes(Struct):
+    """Of results, in bytes."""
+
+    of: dict[str, list[int]] = {}
+    """Of each tool."""
+    large: list[tuple[str, str, int]] = []
+    """Run, tool and size of those that may be oversized."""
+
+
+class OversizedResult(Look[Sizes]):
+    tells = Sizes
+
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self._sizes: dict[str, list[int]] = defaultdict(list)
-        self._large: list[tuple[str, str, int]] = []
+        self._sizes = Sizes()
         self._limits: dict[str, _Limit] = {}
         self._runs: set[str] = set()
-        self._tally = Tally("oversized_result")
 
     def see(self, page: Page) -> None:
+        sizes, large = self._sizes.of, self._sizes.large
         for tool in page.tools:
             size = tool.result_bytes
             if size is not None:
-                self._sizes[tool.name].append(size)
+                sizes.setdefault(tool.name, []).append(size)
                 if size >= LEAST_BYTES:
-                    self._large.append((tool.run.id, tool.name, size))
+                    large.append((tool.run.id, tool.name, size))
+
+    def told(self) -> Sizes:
+        return self._sizes
+
+    def hear(self, told: Sizes) -> None:
+        for name, sizes in told.of.items():
+            self._sizes.of.setdefault(name, []).extend(sizes)
+        self._sizes.large += told.large
 
     def again(self) -> Iterable[str]:
-        self._limits = {name: _limit(sorted(sizes)) for name, sizes in self._sizes.items()}
-        self._runs = {run_id for run_id, name, size in self._large if size > self._limits[name].above}
+        self._limits = {name: _limit(sorted(sizes)) for name, sizes in self._sizes.of.items()}
+        self._runs = {run_id for run_id, name, size in self._sizes.large if size > self._limits[name].above}
         return self._runs
 
     def see_again(self, run: TracedRun) -> None:
         if run.run.id in self._runs:
             large = [tool for tool in run.tools if _is_oversized(tool, self._limits)]
-            _claim(run.calls, large, self._limits, self.prompts, self.account, self._tally)
-
-    def findings(self) -> list[Finding]:
-        return self._tally.findings()
+            _claim(run.calls, large, self._limits, self.prompts, self.account, self.tally)
 
 
 def _limit(sizes: list[int]) -> _Limit:
@@ -111,6 +128,7 @@ def _claim(
                 begin = place.tokens(node.begins + limits[tool.name].keep)
                 waste = account.prompt(call, begin, place.tokens(node.ends), cached=False)
                 tally.add(
+                    KIND,
                     call,
                     (call.who, tool.name),
                     partial(_title, call, tool),
@@ -120,8 +138,10 @@ def _claim(
                 told.add(tool.id)
 
 
-def _title(call: Call, tool: ToolUse) -> str:
-    return f"{plain(call.who)}: {plain(tool.name)} returned {{times}} results far beyond what serves, sent in {{calls}} prompts"
+def _title(call: Call, tool: ToolUse) -> Title:
+    return Title(
+        f"{plain(call.who)}: {plain(tool.name)} returned {{times}} results far beyond what serves, sent in {{calls}} prompts"
+    )
 
 
 def _result_of(node: Node, tools: list[ToolUse], prompts: Prompts) -> ToolUse | None:

@@ -9,17 +9,17 @@ One "Sure!" is no habit: an agent is reported when filler has cost it a number o
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import partial
 
 import msgspec
 
 from tokentrace_core.analysis.audit.calls import Call, Page
-from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
-from tokentrace_core.analysis.audit.looks import Case, Look
+from tokentrace_core.analysis.audit.findings import Title, Wasted, plain
+from tokentrace_core.analysis.audit.looks import Case, SeesAtOnce
 from tokentrace_core.analysis.audit.prompts import Prompts
 from tokentrace_core.filler import filler_length, text_of
 
+KIND = "preamble"
 #: A reply with less filler is let pass: "Sure!", "Thanks!" are two or three tokens.
 LEAST_TOKENS = 8
 #: An agent with fewer such replies has no habit of it.
@@ -29,14 +29,10 @@ _PPM = 1_000_000
 _REMEMBERED = 100_000
 
 
-class Preamble(Look):
+class Preamble(SeesAtOnce):
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         self._filler = Filler(case.prompts)
-        self._waiting: dict[tuple[str, str], list[tuple[Call, int]]] = defaultdict(list)
-        """Replies of agents of whom nobody knows yet whether it is a habit."""
-        self._habits: set[tuple[str, str]] = set()
-        self._tally = Tally("preamble")
 
     def see(self, page: Page) -> None:
         for call in page.calls:
@@ -44,23 +40,15 @@ class Preamble(Look):
                 continue
             tokens = self._filler.tokens(call)
             if tokens:
-                self._note(call, tokens)
+                cause, waste = (call.who, call.model or ""), self.account.reply(call, tokens)
+                self.tally.add(KIND, call, cause, partial(_title, call), [waste])
 
-    def _note(self, call: Call, tokens: int) -> None:
-        cause = call.who, call.model or ""
-        waiting = self._waiting[cause]
-        waiting.append((call, tokens))
-        if cause in self._habits or len(waiting) >= LEAST_REPLIES:
-            self._habits.add(cause)
-            for reply, filler in self._waiting.pop(cause):
-                self._tally.add(reply, cause, partial(_title, reply), [self.account.reply(reply, filler)])
-
-    def findings(self) -> list[Finding]:
-        return self._tally.findings()
+    def wasted(self) -> list[Wasted]:
+        return [habit for habit in super().wasted() if habit.times >= LEAST_REPLIES]
 
 
-def _title(call: Call) -> str:
-    return f"{plain(call.who)}: filler before the answer in {{times}} replies"
+def _title(call: Call) -> Title:
+    return Title(f"{plain(call.who)}: filler before the answer in {{times}} replies")
 
 
 class Filler:

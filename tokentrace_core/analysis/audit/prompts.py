@@ -80,3 +80,21 @@ def beginning(body: str, characters: int) -> str:
     content = message.get("content") if isinstance(message, dict) else message
     text = content if isinstance(content, str) else json.dumps(content)
     return " ".join(text[: 4 * characters].split())[:characters]
+
+
+def difference(before: str, after: str, characters: int) -> str:
+    """What stands where two texts part, as a JSON text."""
+    begin = max(0, common(before, after) - characters // 2)
+    return json.dumps(after[begin : begin + characters], ensure_ascii=False)
+
+
+def common(one: str, other: str) -> int:
+    """How many characters at the start are the same."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -8,11 +8,9 @@ block that comes back after the cache has forgotten it is no waste: nothing was 
 from __future__ import annotations
 
 from tokentrace_core.analysis.audit.calls import Call
-from tokentrace_core.analysis.audit.findings import Cause, plain
+from tokentrace_core.analysis.audit.findings import Cause, Title, plain
 from tokentrace_core.analysis.audit.nodes import Node
-from tokentrace_core.analysis.audit.prompts import LARGE_BYTES, Prompts, beginning
-
-_SHOWN = 48
+from tokentrace_core.analysis.audit.prompts import LARGE_BYTES
 
 
 def fetched(node: Node | None) -> Node | None:
@@ -30,6 +28,7 @@ def cause(call: Call) -> Cause:
     return call.who, call.run.name
 
 
-def title(call: Call, block: Node, prompts: Prompts) -> str:
-    begins = plain(beginning(prompts.text(block.message_id), _SHOWN))
-    return f"{plain(call.who)}: “{begins}” fetched and sent again in {{times}} turns"
+def title(call: Call, block: Node) -> Title:
+    return Title(
+        f"{plain(call.who)}: “{{begins}}” fetched and sent again in {{times}} turns", (block.message_id,)
+    )

@@ -5,7 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from tokentrace_core.analysis.audit.account import PRECEDENCE, Account
 from tokentrace_core.analysis.audit.called_again import CalledAgain
@@ -26,7 +31,7 @@ from tokentrace_core.store.pieces import Progress, Tell
 from tokentrace_core.store.reader import Reader
 
 #: Who looks at a run, in the order of `account.PRECEDENCE`.
-LOOKS: tuple[type[Look], ...] = (
+LOOKS: tuple[type[Look[Any]], ...] = (
     CalledAgain,
     SentAgain,
     Preamble,
@@ -83,27 +88,36 @@ def audit(
         if scope is None:
             scope = last_days()
         case = Case(Trace(reader, scope), Account(CallRates(prices or PriceBook.default())))
-        looks, totals = [look(case) for look in LOOKS], _Totals()
-        _see(case, looks, totals, tell)
+        looks = [look(case) for look in LOOKS]
+        totals = _see(case, looks, tell)
         _see_again(case, looks, tell)
-        found = [finding for look in looks for finding in look.findings()]
+        found = [wasted.finding(case.prompts) for look in looks for wasted in look.wasted()]
         found.sort(key=lambda finding: (-finding.wasted_nano_usd, -finding.wasted_tokens, finding.title))
-        return Audit(scope, tuple(found), **vars(totals))
+        return Audit(scope, tuple(found), **asdict(totals))
 
 
-def _see(case: Case, looks: list[Look], totals: _Totals, tell: Tell) -> None:
-    done, every = 0, len(case.trace)
-    for page in case.trace.pages(wanted=is_paid_anew):
-        tell(Progress("looking at runs", done, every))
-        totals.see(page)
-        for look in looks:
-            look.see(page)
-        done += len(page)
+def _see(case: Case, looks: list[Look[Any]], tell: Tell) -> Totals:
+    totals, done, every = Totals(), 0, len(case.trace)
+    for day in case.trace.days():
+        case_of_day = case.of_its_own()
+        looks_of_day = [look(case_of_day) for look in LOOKS]
+        for page in case.trace.pages_of(day, wanted=is_paid_anew):
+            tell(Progress("looking at runs", done, every))
+            totals.see(page)
+            for look in looks_of_day:
+                look.see(page)
+            done += len(page)
+        for look, of_day in zip(looks, looks_of_day, strict=True):
+            look.hear(of_day.told())
     tell(Progress("looking at runs", done, every))
+    return totals
 
 
-def _see_again(case: Case, looks: list[Look], tell: Tell) -> None:
+def _see_again(case: Case, looks: list[Look[Any]], tell: Tell) -> None:
     again = {run_id for look in looks for run_id in look.again()}
+    for waste in chain.from_iterable(wasted.wastes for look in looks for wasted in look.wasted()):
+        if waste.key[0] in again:
+            case.account.recall(waste)
     done = 0
     for page in case.trace.pages(again, wanted=has_prompt):
         tell(Progress("looking again", done, len(again)))
@@ -118,12 +132,15 @@ def last_days() -> Scope:
     return Scope(since=int(datetime.now(UTC).timestamp() * 1_000_000) - DAYS * 86_400_000_000)
 
 
-class _Totals:
+class Totals(Struct):
     """Of all calls that were looked at."""
 
-    def __init__(self) -> None:
-        self.calls = self.tokens = self.nano_usd = 0
-        self.estimated_calls = self.unpriced_calls = self.unreadable_calls = 0
+    calls: int = 0
+    tokens: int = 0
+    nano_usd: int = 0
+    estimated_calls: int = 0
+    unpriced_calls: int = 0
+    unreadable_calls: int = 0
 
     def see(self, page: Page) -> None:
         self.calls += len(page.calls)

@@ -20,8 +20,9 @@ from typing import TypeVar
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.attempts import Asked
 from tokentrace_core.analysis.audit.calls import Call, Talk, ToolUse
-from tokentrace_core.analysis.audit.findings import Tally, plain
+from tokentrace_core.analysis.audit.findings import Tally, Title, plain
 
+KIND = "retry_storm"
 #: Requirements.md S127: “maximum of 2 retries per tool per turn”; a turn is a run.
 ATTEMPTS = 3
 FAILED = ("failure", "timeout")
@@ -35,7 +36,11 @@ def look_at_tools(alike: Iterable[list[ToolUse]], asked: Asked, account: Account
         if needless:
             call, tool = needless[0], series[0].name
             tally.add(
-                call, (call.who, tool), partial(_title_of_tool, call, tool), map(account.whole, needless)
+                KIND,
+                call,
+                (call.who, tool),
+                partial(_title_of_tool, call, tool),
+                map(account.whole, needless),
             )
 
 
@@ -44,7 +49,9 @@ def look_at_prompts(calls: Sequence[Call], account: Account, tally: Tally) -> No
     for attempted in call_storms(calls):
         call = attempted[0]
         cause = call.who, "prompt", call.model or ""
-        tally.add(call, cause, partial(_title_of_prompt, call), map(account.whole, attempted[ATTEMPTS:]))
+        tally.add(
+            KIND, call, cause, partial(_title_of_prompt, call), map(account.whole, attempted[ATTEMPTS:])
+        )
 
 
 def tool_storms(
@@ -68,12 +75,16 @@ def call_storms(calls: Sequence[Call], attempts: int = ATTEMPTS) -> Iterator[lis
         yield from _series(several, attempts)
 
 
-def _title_of_tool(call: Call, tool: str) -> str:
-    return f"{plain(call.who)}: {plain(tool)} retried more than 2 times with the same arguments ({{times}} in all)"
+def _title_of_tool(call: Call, tool: str) -> Title:
+    return Title(
+        f"{plain(call.who)}: {plain(tool)} retried more than 2 times with the same arguments ({{times}} in all)"
+    )
 
 
-def _title_of_prompt(call: Call) -> str:
-    return f"{plain(call.who)}: a failed prompt resent more than 2 times to {plain(call.model)} ({{times}} in all)"
+def _title_of_prompt(call: Call) -> Title:
+    return Title(
+        f"{plain(call.who)}: a failed prompt resent more than 2 times to {plain(call.model)} ({{times}} in all)"
+    )
 
 
 def _series(alike: Sequence[Tried], attempts: int) -> Iterator[list[Tried]]:

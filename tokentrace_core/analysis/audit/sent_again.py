@@ -21,6 +21,7 @@ Only calls are looked at that were paid 1,024 new tokens or more: in the others 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 
 from msgspec import Struct
@@ -29,8 +30,8 @@ from tokentrace_core.analysis.audit import broken_cache, fan_out, refetch, uncac
 from tokentrace_core.analysis.audit.account import Account
 from tokentrace_core.analysis.audit.caching import LIFETIME_US, rule_of
 from tokentrace_core.analysis.audit.calls import Call, Page
-from tokentrace_core.analysis.audit.findings import Cause, Finding, Tally, Title
-from tokentrace_core.analysis.audit.looks import Case, Look
+from tokentrace_core.analysis.audit.findings import Cause, Tally, Title
+from tokentrace_core.analysis.audit.looks import Case, SeesAtOnce
 from tokentrace_core.analysis.audit.nodes import Node, Place
 from tokentrace_core.analysis.audit.prompts import Prompts
 
@@ -83,12 +84,9 @@ def _sent_lately(lately: Lately, what: object, now: int) -> Sent | None:
     return sent if sent is not None and abs(now - sent.chain.at) <= LIFETIME_US else None
 
 
-class SentAgain(Look):
+class SentAgain(SeesAtOnce):
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self._tallies = {
-            kind: Tally(kind) for kind in ("fan_out", "refetch", "broken_cache", "uncached_prefix")
-        }
         self._sent: dict[str | None, Lately] = defaultdict(Lately)
 
     def see(self, page: Page) -> None:
@@ -100,15 +98,10 @@ class SentAgain(Look):
                 continue
             tariff = self.account.rates.of(call)
             if tariff is not None and tariff.caches:
-                _look(call, call.leaf, self._sent[call.model], self.prompts, self.account, self._tallies)
-
-    def findings(self) -> list[Finding]:
-        return [finding for tally in self._tallies.values() for finding in tally.findings()]
+                _look(call, call.leaf, self._sent[call.model], self.prompts, self.account, self.tally)
 
 
-def _look(
-    call: Call, leaf: Node, lately: Lately, prompts: Prompts, account: Account, tallies: dict[str, Tally]
-) -> None:
+def _look(call: Call, leaf: Node, lately: Lately, prompts: Prompts, account: Account, tally: Tally) -> None:
     place = Place(call.prompt, leaf, prompts.tools_size(call.tools_id))
     known, new = _split(call, leaf, lately)
     begin = 0
@@ -116,7 +109,7 @@ def _look(
     if known is not None:
         node, sent = known
         begin = min(call.prompt, sent.tokens if sent.node.id == node.id else place.tokens(node.ends))
-        _claim_prefix(call, node, begin, sent, prompts, account, tallies)
+        _claim_prefix(call, node, begin, sent, prompts, account, tally)
         _go_on(call, chain, sent, begin)
         lately[node.shape] = Sent(chain, node, begin)
     for node in reversed(new):
@@ -126,7 +119,7 @@ def _look(
             paid = Chain.of(call)
             sent_block = _sent_lately(lately, node.message_id, call.started_at)
             if sent_block is not None and sent_block.chain.call is not call:
-                _claim_block(call, node, place, sent_block, prompts, account, tallies)
+                _claim_block(call, node, place, sent_block, prompts, account, tally)
                 paid.written = max(block, sent_block.chain.written)
             lately[node.message_id] = Sent(paid, node, block)
         lately[node.shape] = Sent(chain, node, ends)
@@ -159,7 +152,7 @@ def _claim_prefix(
     sent: Sent,
     prompts: Prompts,
     account: Account,
-    tallies: dict[str, Tally],
+    tally: Tally,
 ) -> None:
     kind, block = _kind_of_prefix(call, node, sent)
     if kind == "broken_cache":
@@ -174,19 +167,19 @@ def _claim_prefix(
     if waste is None:
         return
     cause: Cause
-    title: Title
+    title: Callable[[], Title]
     if kind == "broken_cache":
         cause, title = (
             broken_cache.cause(call, "changed"),
-            partial(broken_cache.changed, call, node, sent.node, prompts),
+            partial(broken_cache.changed, call, node, sent.node),
         )
     elif kind == "fan_out":
         cause, title = fan_out.cause(call), partial(fan_out.title, call)
     elif kind == "refetch":
-        cause, title = refetch.cause(call), partial(refetch.title, call, block or node, prompts)
+        cause, title = refetch.cause(call), partial(refetch.title, call, block or node)
     else:
         cause, title = uncached_prefix.cause(call), partial(uncached_prefix.title, call)
-    tallies[kind].add(call, cause, title, [waste])
+    tally.add(kind, call, cause, title, [waste])
 
 
 def _kind_of_prefix(call: Call, node: Node, sent: Sent) -> tuple[str, Node | None]:
@@ -207,7 +200,7 @@ def _claim_block(
     sent: Sent,
     prompts: Prompts,
     account: Account,
-    tallies: dict[str, Tally],
+    tally: Tally,
 ) -> None:
     begin, end = place.tokens(node.begins), place.tokens(node.ends)
     premium = 0 if sent.chain.written >= end - begin else end - begin
@@ -215,10 +208,10 @@ def _claim_block(
     if waste is None:
         return
     if fan_out.are_siblings(sent.chain.call, call):
-        tallies["fan_out"].add(call, fan_out.cause(call), partial(fan_out.title, call), [waste])
+        tally.add("fan_out", call, fan_out.cause(call), partial(fan_out.title, call), [waste])
     elif sent.chain.call.run.id == call.run.id and sent.chain.call.talk == call.talk:
         title = partial(broken_cache.moved, call, node)
-        tallies["broken_cache"].add(call, broken_cache.cause(call, "moved"), title, [waste])
+        tally.add("broken_cache", call, broken_cache.cause(call, "moved"), title, [waste])
     else:
-        title = partial(refetch.title, call, node, prompts)
-        tallies["refetch"].add(call, refetch.cause(call), title, [waste])
+        title = partial(refetch.title, call, node)
+        tally.add("refetch", call, refetch.cause(call), title, [waste])

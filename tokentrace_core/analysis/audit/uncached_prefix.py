@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tokentrace_core.analysis.audit.caching import rule_of
 from tokentrace_core.analysis.audit.calls import Call
-from tokentrace_core.analysis.audit.findings import Cause, plain
+from tokentrace_core.analysis.audit.findings import Cause, Title, plain
 
 
 def can_be_mended(call: Call) -> bool:
@@ -21,6 +21,8 @@ def cause(call: Call) -> Cause:
     return call.who, call.run.name, call.answered or call.model or ""
 
 
-def title(call: Call) -> str:
+def title(call: Call) -> Title:
     model = plain(call.answered or call.model)
-    return f"{plain(call.who)}: a prefix already sent to {model} was sent again without caching in {{times}} calls"
+    return Title(
+        f"{plain(call.who)}: a prefix already sent to {model} was sent again without caching in {{times}} calls"
+    )

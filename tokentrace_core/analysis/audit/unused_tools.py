@@ -7,19 +7,20 @@ have been paid: the prompt without them, at the price that the start of the prom
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from tokentrace_core.analysis.audit.calls import Page, TracedRun
-from tokentrace_core.analysis.audit.findings import Finding, Tally, plain
+from tokentrace_core.analysis.audit.findings import Title, plain
 from tokentrace_core.analysis.audit.looks import Case, Look
 from tokentrace_core.payload import canonical_json
 from tokentrace_core.snapshot import utf8_size
 
+KIND = "unused_tools"
 #: What a bundle has to take of each prompt to be worth a word, in bytes: 1,000 tokens.
 LEAST_BYTES = 4_000
 LEAST_TOOLS = 5
@@ -39,23 +40,44 @@ class _Bundle(NamedTuple):
     unneeded: int
 
 
-class UnusedTools(Look):
+class Toolboxes(Struct):
+    """What tools agents carry, and which they use."""
+
+    sent: dict[Carried, int] = {}
+    """Calls that carry them."""
+    called: dict[str, set[str]] = {}
+    """Agent -> the names of tools that it called."""
+
+
+class UnusedTools(Look[Toolboxes]):
+    tells = Toolboxes
+
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self._sent: dict[Carried, int] = defaultdict(int)
-        self._called: dict[str, set[str]] = defaultdict(set)
+        self._toolboxes = Toolboxes()
         self._unused: dict[Carried, _Bundle] = {}
-        self._tally = Tally("unused_tools")
 
     def see(self, page: Page) -> None:
+        sent, called = self._toolboxes.sent, self._toolboxes.called
         for call in page.calls:
             if call.tools_id is not None:
-                self._sent[call.who, call.tools_id] += 1
-        for tool in page.tools:
-            self._called[tool.who].add(tool.name)
+                carried = call.who, call.tools_id
+                sent[carried] = sent.get(carried, 0) + 1
+        for who, name in {(tool.who, tool.name) for tool in page.tools}:
+            called.setdefault(who, set()).add(name)
+
+    def told(self) -> Toolboxes:
+        return self._toolboxes
+
+    def hear(self, told: Toolboxes) -> None:
+        sent, called = self._toolboxes.sent, self._toolboxes.called
+        for carried, calls in told.sent.items():
+            sent[carried] = sent.get(carried, 0) + calls
+        for who, names in told.called.items():
+            called.setdefault(who, set()).update(names)
 
     def again(self) -> Iterable[str]:
-        for carried, calls in self._sent.items():
+        for carried, calls in self._toolboxes.sent.items():
             if calls >= LEAST_CALLS and (bundle := self._bundle(*carried)) is not None:
                 self._unused[carried] = bundle
         return self.case.runs_of({who for who, _ in self._unused})
@@ -65,7 +87,8 @@ class UnusedTools(Look):
         if size < LEAST_BYTES:
             return None
         sizes = _sizes(self.prompts.text(tools_id))
-        unused = {name: size for name, size in sizes.items() if name and name not in self._called[who]}
+        called = self._toolboxes.called.get(who, ())
+        unused = {name: size for name, size in sizes.items() if name and name not in called}
         if len(unused) < LEAST_TOOLS or sum(unused.values()) < LEAST_BYTES:
             return None
         title = f"{plain(who)}: {len(unused)} of the tools in each prompt are never called ({_named(unused)}; {{calls}} calls)"
@@ -78,10 +101,7 @@ class UnusedTools(Look):
             if bundle is not None and call.leaf is not None:
                 unneeded = call.prompt * bundle.unneeded // (bundle.size + call.leaf.ends)
                 waste = self.account.prompt(call, 0, unneeded, cached=False)
-                self._tally.add(call, carried, partial(str, bundle.title), [waste])
-
-    def findings(self) -> list[Finding]:
-        return self._tally.findings()
+                self.tally.add(KIND, call, carried, partial(Title, bundle.title), [waste])
 
 
 def _sizes(definitions: str) -> dict[str, int]:
