@@ -28,7 +28,7 @@ class CallRates:
     """The tariff of each call, by a price book."""
 
     def __init__(self, prices: PriceBook) -> None:
-        self._prices = prices
+        self.prices = prices
         self._known: dict[tuple[object, ...], Tariff | None] = {}
 
     def of(self, call: Call) -> Tariff | None:
@@ -53,13 +53,13 @@ class CallRates:
     def another(self, model: str, call: Call, *, of_any: bool = False) -> Tariff | None:
         """What another model would have charged: of the same provider, or `of_any`."""
         whose = None if of_any else call.provider
-        rates = self._prices.rates_of_call(
+        rates = self.prices.rates_of_call(
             model, None, _usage(call), provider=whose, at=_moment(call), tier=call.tier
         )
         return None if rates is None else _tariff(rates)
 
     def _learn(self, call: Call) -> Tariff | None:
-        rates = self._prices.rates_of_call(
+        rates = self.prices.rates_of_call(
             call.model,
             call.answered,
             _usage(call),

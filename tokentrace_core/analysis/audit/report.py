@@ -9,37 +9,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-from msgspec.structs import asdict
-
 from tokentrace_core.analysis.audit.account import PRECEDENCE, Account
-from tokentrace_core.analysis.audit.called_again import CalledAgain
-from tokentrace_core.analysis.audit.calls import Page
-from tokentrace_core.analysis.audit.context_rot import ContextRot
-from tokentrace_core.analysis.audit.expensive_model import ExpensiveModel
+from tokentrace_core.analysis.audit.beside import looked_at
+from tokentrace_core.analysis.audit.days import LOOKS, Totals, decoded
 from tokentrace_core.analysis.audit.findings import Finding
 from tokentrace_core.analysis.audit.looks import Case, Look
-from tokentrace_core.analysis.audit.oversized_result import OversizedResult
-from tokentrace_core.analysis.audit.preamble import Preamble
 from tokentrace_core.analysis.audit.rates import CallRates
-from tokentrace_core.analysis.audit.sent_again import SentAgain, is_paid_anew
 from tokentrace_core.analysis.audit.trace import Trace, has_prompt
-from tokentrace_core.analysis.audit.unused_tools import UnusedTools
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.store.pieces import Progress, Tell
 from tokentrace_core.store.reader import Reader
 
-#: Who looks at a run, in the order of `account.PRECEDENCE`.
-LOOKS: tuple[type[Look[Any]], ...] = (
-    CalledAgain,
-    SentAgain,
-    Preamble,
-    OversizedResult,
-    UnusedTools,
-    ContextRot,
-    ExpensiveModel,
-)
 KINDS = PRECEDENCE
 DAYS = 30
 
@@ -93,23 +74,26 @@ def audit(
         _see_again(case, looks, tell)
         found = [wasted.finding(case.prompts) for look in looks for wasted in look.wasted()]
         found.sort(key=lambda finding: (-finding.wasted_nano_usd, -finding.wasted_tokens, finding.title))
-        return Audit(scope, tuple(found), **asdict(totals))
+        return Audit(
+            scope,
+            tuple(found),
+            totals.calls,
+            totals.tokens,
+            totals.nano_usd,
+            totals.estimated_calls,
+            totals.unpriced_calls,
+            totals.unreadable_calls,
+        )
 
 
 def _see(case: Case, looks: list[Look[Any]], tell: Tell) -> Totals:
-    totals, done, every = Totals(), 0, len(case.trace)
-    for day in case.trace.days():
-        case_of_day = case.of_its_own()
-        looks_of_day = [look(case_of_day) for look in LOOKS]
-        for page in case.trace.pages_of(day, wanted=is_paid_anew):
-            tell(Progress("looking at runs", done, every))
-            totals.see(page)
-            for look in looks_of_day:
-                look.see(page)
-            done += len(page)
-        for look, of_day in zip(looks, looks_of_day, strict=True):
-            look.hear(of_day.told())
-    tell(Progress("looking at runs", done, every))
+    totals, days = Totals(), list(case.trace.days())
+    told = looked_at(days, case, tell, 0, len(case.trace))
+    for day in days:
+        of_day, *of_looks = decoded(told.pop(day.number))
+        totals.join(of_day)
+        for look, of_look in zip(looks, of_looks, strict=True):
+            look.hear(of_look)
     return totals
 
 
@@ -130,25 +114,3 @@ def _see_again(case: Case, looks: list[Look[Any]], tell: Tell) -> None:
 def last_days() -> Scope:
     """The time of an audit that is told none: 30 days."""
     return Scope(since=int(datetime.now(UTC).timestamp() * 1_000_000) - DAYS * 86_400_000_000)
-
-
-class Totals(Struct):
-    """Of all calls that were looked at."""
-
-    calls: int = 0
-    tokens: int = 0
-    nano_usd: int = 0
-    estimated_calls: int = 0
-    unpriced_calls: int = 0
-    unreadable_calls: int = 0
-
-    def see(self, page: Page) -> None:
-        self.calls += len(page.calls)
-        for call in page.calls:
-            self.tokens += call.prompt + call.output
-            self.nano_usd += call.cost or 0
-            self.estimated_calls += call.is_estimated
-            if call.cost_status == "unpriced":
-                self.unpriced_calls += 1
-            if call.prompt_id is None or call.run.expired is not None:
-                self.unreadable_calls += 1

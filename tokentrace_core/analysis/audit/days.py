@@ -1,0 +1,97 @@
+"""What the looks of one day tell of it: made from its runs, and short enough to be written down or handed to another process."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tokentrace_core.analysis.audit.called_again import CalledAgain
+from tokentrace_core.analysis.audit.calls import Page
+from tokentrace_core.analysis.audit.context_rot import ContextRot
+from tokentrace_core.analysis.audit.expensive_model import ExpensiveModel
+from tokentrace_core.analysis.audit.looks import Case, Look
+from tokentrace_core.analysis.audit.oversized_result import OversizedResult
+from tokentrace_core.analysis.audit.preamble import Preamble
+from tokentrace_core.analysis.audit.sent_again import SentAgain, is_paid_anew
+from tokentrace_core.analysis.audit.trace import Day
+from tokentrace_core.analysis.audit.unused_tools import UnusedTools
+
+#: Who looks at a run, in the order of `account.PRECEDENCE`.
+LOOKS: tuple[type[Look[Any]], ...] = (
+    CalledAgain,
+    SentAgain,
+    Preamble,
+    OversizedResult,
+    UnusedTools,
+    ContextRot,
+    ExpensiveModel,
+)
+#: Ids are most of it, and come again and again.
+_QUICKLY = 1
+_BEGAN = attrgetter("started_at")
+
+
+class Totals(Struct):
+    """Of all calls that were looked at."""
+
+    runs: int = 0
+    """Also those that have nothing in the scope."""
+    last: int = 0
+    """When the last of the calls began, in microseconds since the epoch."""
+    calls: int = 0
+    tokens: int = 0
+    nano_usd: int = 0
+    estimated_calls: int = 0
+    unpriced_calls: int = 0
+    unreadable_calls: int = 0
+
+    def see(self, page: Page) -> None:
+        self.runs += len(page)
+        self.calls += len(page.calls)
+        for call in page.calls:
+            self.tokens += call.prompt + call.output
+            self.nano_usd += call.cost or 0
+            self.estimated_calls += call.is_estimated
+            if call.cost_status == "unpriced":
+                self.unpriced_calls += 1
+            if call.prompt_id is None or call.run.expired is not None:
+                self.unreadable_calls += 1
+        began = chain(map(_BEGAN, page.calls), map(_BEGAN, page.tools))
+        self.last = max(self.last, max(began, default=self.last))
+
+    def join(self, other: Totals) -> None:
+        """Those of another day."""
+        last = max(self.last, other.last)
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.last = last
+
+
+Told = tuple[Any, ...]
+"""The totals, then what each of `LOOKS` tells."""
+_TELLS: Any = tuple[(Totals, *(look.tells for look in LOOKS))]
+
+
+def look_at(day: Day, case: Case, done: Callable[[int], None]) -> bytes:
+    """What it tells, for `decoded`. `done`: told how many runs have been looked at since it was told last."""
+    case = case.of_its_own()
+    totals, looks = Totals(), [look(case) for look in LOOKS]
+    for page in case.trace.pages_of(day, wanted=is_paid_anew):
+        totals.see(page)
+        for look in looks:
+            look.see(page)
+        done(len(page))
+    told = totals, *(look.told() for look in looks)
+    return zlib.compress(msgspec.msgpack.encode(told), _QUICKLY)
+
+
+def decoded(body: bytes) -> Told:
+    """Raises zlib.error or msgspec.MsgspecError for what this version has not made."""
+    told: Told = msgspec.msgpack.decode(zlib.decompress(body), type=_TELLS)
+    return told
