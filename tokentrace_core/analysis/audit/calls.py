@@ -64,6 +64,8 @@ class Call(Struct, array_like=True, eq=False, gc=False):
     read: int
     write_5m: int
     write_1h: int
+    prompt: int
+    """Tokens of all of it."""
     output: int
     reasoning: int
     cost: int | None
@@ -98,11 +100,6 @@ class Call(Struct, array_like=True, eq=False, gc=False):
     @property
     def talk(self) -> Talk:
         return self.step.agent, self.step.spawned_by
-
-    @property
-    def prompt(self) -> int:
-        """Tokens of the whole prompt."""
-        return self.uncached + self.read + self.write_5m + self.write_1h
 
 
 class ToolUse(Struct, array_like=True, eq=False, gc=False):

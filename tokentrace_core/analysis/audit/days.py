@@ -53,16 +53,16 @@ class Totals(Struct):
 
     def see(self, page: Page) -> None:
         self.runs += len(page)
-        self.calls += len(page.calls)
-        for call in page.calls:
-            self.tokens += call.prompt + call.output
-            self.nano_usd += call.cost or 0
-            self.estimated_calls += call.is_estimated
-            if call.cost_status == "unpriced":
-                self.unpriced_calls += 1
-            if call.prompt_id is None or call.run.expired is not None:
-                self.unreadable_calls += 1
-        began = chain(map(_BEGAN, page.calls), map(_BEGAN, page.tools))
+        calls = page.calls
+        self.calls += len(calls)
+        self.tokens += sum([call.prompt + call.output for call in calls])
+        self.nano_usd += sum([call.cost or 0 for call in calls])
+        self.estimated_calls += sum([call.is_estimated for call in calls])
+        self.unpriced_calls += [call.cost_status for call in calls].count("unpriced")
+        self.unreadable_calls += sum(
+            [call.prompt_id is None or call.run.expired is not None for call in calls]
+        )
+        began = chain(map(_BEGAN, calls), map(_BEGAN, page.tools))
         self.last = max(self.last, max(began, default=self.last))
 
     def join(self, other: Totals) -> None:
@@ -75,7 +75,7 @@ class Totals(Struct):
 
 Told = tuple[Any, ...]
 """The totals, then what each of `LOOKS` tells."""
-_TELLS: Any = tuple[(Totals, *(look.tells for look in LOOKS))]
+_TELLS: Any = tuple.__class_getitem__((Totals, *(look.tells for look in LOOKS)))
 
 
 def look_at(day: Day, case: Case, done: Callable[[int], None]) -> bytes:

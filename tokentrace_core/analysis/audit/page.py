@@ -5,7 +5,6 @@ So no row is handed over singly, and nothing is joined a million times: a call f
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
@@ -27,9 +26,17 @@ _STEP = "p.key, s.id, s.agent, s.name, s.agent_step, s.parent_call_id"
 _TIER = (
     "case when instr({0}, 'service_tier') and json_valid({0}) then json_extract({0}, '$.service_tier') end"
 )
+_PROMPT = [
+    f"coalesce(c.{part}, 0)"
+    for part in (
+        "input_uncached_tokens",
+        "cache_read_tokens",
+        "cache_write_5m_tokens",
+        "cache_write_1h_tokens",
+    )
+]
 #: SQL of the fields of `Call`, over the rows p and c.
-_CALL = f"""p.key, c.id, c.step_id, c.model, c.model_answered, c.provider, coalesce(c.input_uncached_tokens, 0),
-    coalesce(c.cache_read_tokens, 0), coalesce(c.cache_write_5m_tokens, 0), coalesce(c.cache_write_1h_tokens, 0),
+_CALL = f"""p.key, c.id, c.step_id, c.model, c.model_answered, c.provider, {", ".join(_PROMPT)}, {" + ".join(_PROMPT)},
     coalesce(c.output_tokens, 0), coalesce(c.reasoning_tokens, 0), c.cost_nano_usd, c.cost_status, c.started_at, c.ended_at,
     c.status, c.prompt_id, c.tools_id,
     cast(coalesce({_TIER.format("c.attributes")}, {_TIER.format("c.params")}) as text), c.stop_reason,
@@ -52,7 +59,7 @@ def read_page(
     reader: Reader, scope: Scope, runs: Sequence[Run], wanted: Wanted, skeletons: Skeletons
 ) -> Page:
     """These runs with what of them is in the scope."""
-    page = {"page": json.dumps([run.id for run in runs])}
+    page = {"page": _array(run.id for run in runs)}
     noted = _NOTED if "filler_ppm" in reader.columns("llm_calls") else _NOT_NOTED
     steps = read_rows(reader, Step, _STEP, f"{_OF_PAGE} main.steps s on s.run_id = p.value", page)
     calls = read_rows(reader, Call, f"{_CALL}, {noted}", *_of_page(scope.calls(), "c", scope, page))
@@ -96,7 +103,7 @@ def _nodes(reader: Reader, prompt_ids: Iterable[str], skeletons: Skeletons) -> d
     rows: dict[str, NodeRow] = {}
     wanted = set(prompt_ids)
     while wanted:
-        found = read_rows(reader, NodeRow, columns, _NODES, {"ids": json.dumps(list(wanted))})
+        found = read_rows(reader, NodeRow, columns, _NODES, {"ids": _array(wanted)})
         rows.update((row.id, row) for row in found)
         wanted = {row.parent_id for row in found if row.parent_id is not None and row.parent_id not in rows}
     return nodes_of(rows.values(), skeletons.of)
@@ -109,6 +116,11 @@ def _node_columns(told: bool) -> str:
         for name in ("role", "bytes")
     )
     return f"p.id, p.parent_id, p.message_id, {role}, coalesce({size}, 0), p.depth"
+
+
+def _array(ids: Iterable[str]) -> str:
+    """For SQLite's `json_each`."""
+    return msgspec.json.encode(list(ids)).decode()
 
 
 def _put_together(

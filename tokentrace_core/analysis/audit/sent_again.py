@@ -71,11 +71,14 @@ class Sent(Struct, eq=False, gc=False):
 class Lately(dict[object, Sent]):
     """What was sent to one model: prefixes by their shape, blocks by their message."""
 
+    _most = _REMEMBERED
+
     def forget_before(self, at: int) -> None:
         """No later run can read what was sent so long before it."""
-        if len(self) > _REMEMBERED:
+        if len(self) > self._most:
             for what in [what for what, sent in self.items() if sent.chain.at < at - 2 * LIFETIME_US]:
                 del self[what]
+            self._most = max(_REMEMBERED, 2 * len(self))
 
 
 def _sent_lately(lately: Lately, what: object, now: int) -> Sent | None:
