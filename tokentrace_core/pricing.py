@@ -8,12 +8,14 @@ disappears from a report.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from importlib import metadata
 from pathlib import Path
 
 from tokentrace_core import price_file, price_list
@@ -200,6 +202,12 @@ class PriceBook:
     def warm(self) -> None:
         """Load the tables now (a third of a second), not at the first call."""
         self.price("gpt-4o", Usage(input_uncached_tokens=1))
+
+    def fingerprint(self) -> str:
+        """Another text for every book that may charge anything else: by what you say, and by the version of the list."""
+        yours = self._overrides, self._aliases, self._discounts, self._free, self._tools
+        told = f"{metadata.version('genai-prices')} {yours!r}"
+        return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     # ── before a call ────────────────────────────────────────────────────────────────────────────────
 

@@ -20,7 +20,10 @@ from tests.privacy.test_retention import let_go
 from tokentrace_core import Tracer
 from tokentrace_core.analysis import Scope
 from tokentrace_core.analysis.audit import audit
-from tokentrace_core.analysis.audit.account import _without
+from tokentrace_core.analysis.audit.account import Account, Waste, _without
+from tokentrace_core.analysis.audit.calls import Call, Run
+from tokentrace_core.analysis.audit.rates import CallRates
+from tokentrace_core.analysis.audit.tariff import Tariff
 from tokentrace_core.analysis.what_if import RetryCap, what_if
 
 DOCUMENTS = [text(1_200, word) for word in ("alpha", "beta", "gamma")]
@@ -72,6 +75,45 @@ def test_findings_never_add_up_to_more_than_a_call_has_cost(runs: list[list[dict
                     for action in actions:
                         act(agent, action)
         check(audit(path, Scope(), prices=BOOK), path)
+
+
+claims = st.lists(
+    st.one_of(
+        st.tuples(st.just("prompt"), st.integers(0, 999), st.integers(0, 1_200), st.booleans()),
+        st.tuples(st.just("reply"), st.integers(0, 60)),
+        st.just(("whole",)),
+    ),
+    max_size=6,
+)
+
+
+@given(claims, claims)
+def test_what_an_account_recalls_is_claimed_as_if_it_had_been_claimed_there(
+    earlier: list[tuple[Any, ...]], later: list[tuple[Any, ...]]
+) -> None:
+    """An audit that looks at a day once would pay twice for it."""
+    first, second, whole = (Account(CallRates(BOOK)) for _ in range(3))
+    for waste in _claimed(first, earlier):
+        if waste is not None:
+            second.recall(waste)
+    assert _claimed(second, later) == _claimed(whole, earlier + later)[len(earlier) :]
+
+
+def _claimed(account: Account, claims: list[tuple[Any, ...]]) -> list[Waste | None]:
+    """Of one call: 1,000 tokens of prompt, of which 300 were read and 200 written, and a reply of 50."""
+    call = Call(
+        0, "call", None, "claude-x", None, None, 500, 300, 200, 0, 1_000, 50, 0, 1_280_000, "priced", 0, 1, "success",
+        None, None, None, None, 0, 1, None, None, Run("run", "", None, "", None, 1, 0), leaf=None,
+        tariff=Tariff(1_000_000, 100_000, 1_250_000, 2_000_000, 10_000_000),
+    )  # fmt: skip
+    made = []
+    for kind, *figures in claims:
+        if kind == "prompt":
+            begin, end, cached = figures
+            made.append(account.prompt(call, begin, end, cached=cached))
+        else:
+            made.append(account.reply(call, *figures) if kind == "reply" else account.whole(call))
+    return made
 
 
 spans = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda span: (min(span), max(span)))

@@ -29,8 +29,8 @@ from tokentrace_core.store.connection import key_of, use_key
 from tokentrace_core.store.pieces import Progress, Tell
 from tokentrace_core.store.reader import Reader
 
-#: So many runs take longer than an interpreter takes to start.
-_MANY = 10_000
+#: Runs that take longer than an interpreter takes to start.
+_MANY = 2_000
 #: More processes than that take more memory than the wait is worth.
 _MOST = 4
 #: How often somebody who waits is told how far the others are.
@@ -70,7 +70,7 @@ def looked_at(days: Iterable[Day], case: Case, tell: Tell, done: int, every: int
     with ExitStack() as ending:
         threads = [
             _thread(process, shared, ending)
-            for process in _started(case, _others(len(shared.days), every - done))
+            for process in _started(case, _others(len(shared.days), every - done, case.trace.is_large))
         ]
         while shared.days or any(thread.is_alive() for thread in threads):
             while (day := shared.next()) is not None:
@@ -102,9 +102,9 @@ class _Shared:
 # ── here ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _others(days: int, runs: int) -> int:
+def _others(days: int, runs: int, is_large: bool) -> int:
     """How many processes are to work beside this one."""
-    if runs < _MANY or not sys.executable or getattr(sys, "frozen", False):
+    if runs < _MANY or not is_large or not sys.executable or getattr(sys, "frozen", False):
         return 0
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(min(processors, _MOST, days) - 1, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -34,6 +33,7 @@ LOOKS: tuple[type[Look[Any]], ...] = (
 )
 #: Ids are most of it, and come again and again.
 _QUICKLY = 1
+_SUMS = "runs", "calls", "tokens", "nano_usd", "estimated_calls", "unpriced_calls", "unreadable_calls"
 _BEGAN = attrgetter("started_at")
 
 
@@ -42,8 +42,9 @@ class Totals(Struct):
 
     runs: int = 0
     """Also those that have nothing in the scope."""
-    last: int = 0
-    """When the last of the calls began, in microseconds since the epoch."""
+    first: int | None = None
+    last: int | None = None
+    """When the first and the last of the calls began, in microseconds since the epoch."""
     calls: int = 0
     tokens: int = 0
     nano_usd: int = 0
@@ -62,15 +63,18 @@ class Totals(Struct):
         self.unreadable_calls += sum(
             [call.prompt_id is None or call.run.expired is not None for call in calls]
         )
-        began = chain(map(_BEGAN, calls), map(_BEGAN, page.tools))
-        self.last = max(self.last, max(began, default=self.last))
+        self._reach([*map(_BEGAN, calls), *map(_BEGAN, page.tools)])
 
     def join(self, other: Totals) -> None:
         """Those of another day."""
-        last = max(self.last, other.last)
-        for name in self.__struct_fields__:
+        for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.last = last
+        self._reach([moment for moment in (other.first, other.last) if moment is not None])
+
+    def _reach(self, moments: list[int]) -> None:
+        if moments:
+            ours = [moment for moment in (self.first, self.last) if moment is not None]
+            self.first, self.last = min([*ours, min(moments)]), max([*ours, max(moments)])
 
 
 Told = tuple[Any, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,11 +12,12 @@ from typing import Any
 
 from tokentrace_core.analysis.audit.account import PRECEDENCE, Account
 from tokentrace_core.analysis.audit.beside import looked_at
-from tokentrace_core.analysis.audit.days import LOOKS, Totals, decoded
+from tokentrace_core.analysis.audit.days import LOOKS, Told, Totals, decoded
 from tokentrace_core.analysis.audit.findings import Finding
+from tokentrace_core.analysis.audit.kept import Kept
 from tokentrace_core.analysis.audit.looks import Case, Look
 from tokentrace_core.analysis.audit.rates import CallRates
-from tokentrace_core.analysis.audit.trace import Trace, has_prompt
+from tokentrace_core.analysis.audit.trace import Day, Trace, has_prompt
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.pricing import PriceBook
 from tokentrace_core.store.pieces import Progress, Tell
@@ -88,13 +90,24 @@ def audit(
 
 def _see(case: Case, looks: list[Look[Any]], tell: Tell) -> Totals:
     totals, days = Totals(), list(case.trace.days())
-    told = looked_at(days, case, tell, 0, len(case.trace))
-    for day in days:
-        of_day, *of_looks = decoded(told.pop(day.number))
+    for told in _told(case, days, tell):
+        of_day, *of_looks = told
         totals.join(of_day)
         for look, of_look in zip(looks, of_looks, strict=True):
             look.hear(of_look)
     return totals
+
+
+def _told(case: Case, days: Sequence[Day], tell: Tell) -> Iterator[Told]:
+    """What the days tell, first to last."""
+    kept = Kept(case, days)
+    found = kept.found()
+    kept.claim(found)
+    done = sum(told[0].runs for told in found.values())
+    made = looked_at((day for day in days if day.number not in found), case, tell, done, len(case.trace))
+    kept.keep(made)
+    for day in days:
+        yield found.pop(day.number) if day.number in found else decoded(made.pop(day.number))
 
 
 def _see_again(case: Case, looks: list[Look[Any]], tell: Tell) -> None:

@@ -20,6 +20,8 @@ from tokentrace_core.store.reader import Reader
 #: So many calls and tool calls are read at once; and so many runs, since some have none.
 _ROWS, _RUNS = 20_000, 5_000
 
+#: Calls from which on a file is large.
+_LARGE = 20_000
 DAY_US = 86_400_000_000
 _LEAST, _UTMOST = -(2**63), 2**63 - 1
 
@@ -98,6 +100,12 @@ class Trace:
         """The same one by one; those that have nothing in the scope are left out."""
         for page in self.pages(run_ids, wanted):
             yield from page.runs()
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether looking at all of the file takes long."""
+        sql = f"select count(*) from (select 1 from main.llm_calls limit {_LARGE})"
+        return bool(next(self.reader.execute(sql))[0] == _LARGE)
 
     def __len__(self) -> int:
         """How many runs may have something in the scope."""
