@@ -13,6 +13,7 @@ from tests.analysis import traffic
 from tests.analysis.weeks import DAY_US, START_US, Clock
 from tokentrace_core import Tracer
 from tokentrace_core.analysis import Scope, days
+from tokentrace_core.analysis.metrics import metrics
 from tokentrace_core.analysis.spending import spending
 from tokentrace_core.store.reader import Reader
 
@@ -27,6 +28,10 @@ def _cost(*by: str) -> Question:
     return lambda reader, scope: spending(reader, by, scope)
 
 
+def _metrics(*by: str) -> Question:
+    return lambda reader, scope: metrics(reader, by, scope)
+
+
 #: What digests tell.
 TOLD: dict[str, Question] = {
     "cost": _cost(),
@@ -35,12 +40,17 @@ TOLD: dict[str, Question] = {
     "cost by week, status": _cost("week", "status"),
     "cost by agent, step-name, provider": _cost("agent", "step-name", "provider"),
     "cost by version, task-type, run-status, error-type": _cost("version", "task-type", "run-status", "error-type"),
+    "metrics": _metrics(),
+    "metrics by tag": _metrics("tag"),
+    "metrics by run-name, tag, version": _metrics("run-name", "tag", "version"),
 }  # fmt: skip
 #: What they do not.
 UNTOLD: dict[str, Question] = {
     "cost by user": _cost("user"),
     "cost by tool": _cost("tool"),
     "cost by attr.tier": _cost("attr.tier"),
+    "metrics by user": _metrics("user"),
+    "metrics by agent": _metrics("agent"),
 }
 
 SCOPES = {

@@ -7,6 +7,7 @@ present one, and those of few runs are read as they are: an answer is the same w
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -169,20 +170,20 @@ class _Days(Generic[E]):
     def _made(self, reader: Reader, span: Time) -> dict[int, Made[E]]:
         try:
             return self._form.make(reader, span)
-        except StoreError:  # a name that is no text: not all questions ask for it
+        except (StoreError, sqlite3.Error):  # a name that is no text: not all questions ask for it
             return {}
 
     def _keep(self, claim: Claim, days: Iterable[int], made: dict[int, Made[E]]) -> None:
-        kept = {}
-        for day in days:
-            each = made.get(day)
-            worth = each is not None and each.is_sure and len(each.entries) * _LEAST_ALIKE <= each.runs
-            kept[day] = (
-                Digest(self._form.encoded(each.entries), each.first, each.last)
-                if each is not None and worth
-                else Digest(None)
-            )
-        claim.keep(kept)
+        nothing = Digest(None)
+        claim.keep({day: self._kept(made[day]) if day in made else nothing for day in days})
+
+    def _kept(self, made: Made[E]) -> Digest:
+        if not made.is_sure or len(made.entries) * _LEAST_ALIKE > made.runs:
+            return Digest(None)
+        try:
+            return Digest(self._form.encoded(made.entries), made.first, made.last)
+        except (OverflowError, TypeError):  # no number, or one that no column can hold
+            return Digest(None)
 
 
 def _spans(days: Iterable[int]) -> Iterator[Time]:

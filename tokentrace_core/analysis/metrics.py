@@ -7,7 +7,6 @@ run; success, latency and fallback are those of the run, and so is the final ste
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace as changed
 
+from tokentrace_core.analysis.days import told_by_days
 from tokentrace_core.analysis.dimensions import (
     ATTRIBUTE,
     NONE,
@@ -27,7 +27,10 @@ from tokentrace_core.analysis.dimensions import (
     attribute,
     canonical,
 )
-from tokentrace_core.analysis.measuring import COLUMNS, Measuring, Models
+from tokentrace_core.analysis.kinds import picked, tags_of, taken
+from tokentrace_core.analysis.measured import COLUMNS, Measured
+from tokentrace_core.analysis.measured_days import GROUPS, MeasuredDays, MeasuredKind
+from tokentrace_core.analysis.measuring import Models, metrics_of
 from tokentrace_core.analysis.metric_figures import Metrics
 from tokentrace_core.analysis.scope import Scope
 from tokentrace_core.analysis.synopses import Facts, Runs, only_in, runs_begun
@@ -73,17 +76,36 @@ class _Question:
         self._names, self.several, self._models = names, several, models
         self._of_run = [name for name in names if name in OF_RUN]
         self._place = None if several is None else names.index(several)
-        self._found: dict[Key, Measuring] = {}
+        self._found: dict[Key, Measured] = {}
         self._waiting: dict[Key, list[tuple[Facts, Synopsis]]] = defaultdict(list)
         self._runs = 0
         if not names:
             self._group(())
 
     def groups(self) -> list[Metrics]:
-        return [group.metrics() for group in self._found.values()]
+        return [metrics_of(group, self._models, key) for key, group in self._found.items()]
 
     def add(self, reader: Reader, scope: Scope, value: str | None) -> None:
         """All runs of a scope. `value`: of the dimension that runs have several of, if the scope tells it."""
+        if GROUPS.issuperset(self._names) and GROUPS.issuperset(scope.where):
+            told = told_by_days(reader, scope, MeasuredDays(), by_start=True)
+            self._join(told.entries, scope)
+            for begun in told.rest:
+                self._read(reader, replace(scope, since=begun.since, until=begun.until), value)
+        else:
+            self._read(reader, scope, value)
+        self._measure()
+
+    def _join(self, digests: Iterable[MeasuredKind], scope: Scope) -> None:
+        takes, of_run = taken(scope.where), picked(self._of_run)
+        tags = picked([TAG])
+        for of_kind in digests:
+            if takes(of_kind.facts):
+                labels = tags_of(*tags(of_kind.facts)) if self.several == TAG else [None]
+                for label in labels:
+                    self._group(self._key(of_run(of_kind.facts), label)).join(of_kind.measured)
+
+    def _read(self, reader: Reader, scope: Scope, value: str | None) -> None:
         columns = [*COLUMNS, "r.tags", *(OF_RUN[name] for name in self._of_run)]
         narrow = _narrowing(scope)
         for runs in runs_begun(reader, scope, columns, Synopsis, only_in(reader, scope)):
@@ -91,7 +113,6 @@ class _Question:
                 self._group(()).add(*runs)
             else:
                 self._sort(runs, narrow, value)
-        self._measure()
 
     def _sort(
         self, runs: Runs[Synopsis], narrow: Callable[[Synopsis], Synopsis | None] | None, value: str | None
@@ -120,7 +141,7 @@ class _Question:
         if name is None or name.startswith(ATTRIBUTE):
             return ((value, synopsis),)
         if name == TAG:
-            return [(tag, synopsis) for tag in dict.fromkeys(json.loads(tags or "[]")) or [NONE]]
+            return [(tag, synopsis) for tag in tags_of(tags)]
         labelled = _labelled(name, synopsis.parts, synopsis.models)
         parts = [(label, _part(synopsis, taken)) for label, taken in labelled]
         return [(label, part) for label, part in parts if part is not None]
@@ -130,9 +151,9 @@ class _Question:
             return of_run
         return (*of_run[: self._place], label, *of_run[self._place :])
 
-    def _group(self, key: Key) -> Measuring:
+    def _group(self, key: Key) -> Measured:
         if key not in self._found:
-            self._found[key] = Measuring(self._models, key)
+            self._found[key] = Measured()
         return self._found[key]
 
 

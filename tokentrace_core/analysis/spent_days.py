@@ -18,7 +18,7 @@ from tokentrace_core.analysis.days import Made
 from tokentrace_core.analysis.dimensions import OF_CALL, OF_STEP, TAG, TIMES
 from tokentrace_core.analysis.kinds import COLUMNS, DAY, OF_KIND
 from tokentrace_core.analysis.scope import Time
-from tokentrace_core.analysis.synopses import Facts, Runs, runs_of_time
+from tokentrace_core.analysis.synopses import IS_THERE, Facts, Runs, runs_of_time
 from tokentrace_core.store.reader import Reader
 from tokentrace_core.store.synopsis import CallSums, Costs, Model, Part
 
@@ -51,7 +51,7 @@ class SpentDays:
 
     def make(self, reader: Reader, time: Time) -> dict[int, Made[Alike]]:
         making = _Making()
-        for runs, summed_up in runs_of_time(reader, time, [*COLUMNS, DAY], Costs, "r.expired is not 'trace'"):
+        for runs, summed_up in runs_of_time(reader, time, [*COLUMNS, DAY], Costs, IS_THERE):
             making.add(runs, summed_up)
         return making.done()
 

@@ -30,6 +30,9 @@ Facts = tuple[Any, ...]
 Only = Callable[[str, int], bool]
 """Whether a call is taken, by its id and its start."""
 
+#: SQL over a run (r): a trace that has gone without a synopsis is not known any more. And whether it has not gone.
+IS_KNOWN = "(r.expired is not 'trace' or r.synopsis is not null)"
+IS_THERE = "r.expired is not 'trace'"
 #: As many runs as are read at once from rows.
 _SOME = 128
 
@@ -42,13 +45,17 @@ class Runs(NamedTuple, Generic[S]):
 
 
 def runs_begun(
-    reader: Reader, scope: Scope, columns: Sequence[str], shape: type[S], only: dict[str, Only] | None = None
+    reader: Reader,
+    scope: Scope,
+    columns: Sequence[str],
+    shape: type[S],
+    only: dict[str, Only] | None = None,
 ) -> Iterator[Runs[S]]:
     """Runs that began in the time, whole. `columns`: SQL over the run (r). `only`: run id -> what to take; no others."""
     runs = _of_runs(scope).runs()
     condition, known = runs.condition, reader.columns("runs")
-    if "expired" in known and "synopsis" in known:  # a trace that has gone without one is not known any more
-        condition += " and (r.expired is not 'trace' or r.synopsis is not null)"
+    if "expired" in known and "synopsis" in known:
+        condition += f" and {IS_KNOWN}"
     if only is None:
         asked = Asked(condition, runs.parameters, columns, scope.since, scope.until)
         for read, _ in _read(reader, asked, shape):
@@ -79,7 +86,7 @@ def runs_touched(
         condition += " and (r.ended_at is null or r.ended_at >= :since or r.started_at >= :since)"
         parameters["since"] = since
     if "expired" in reader.columns("runs"):
-        condition += " and r.expired is not 'trace'"
+        condition += f" and {IS_THERE}"
 
     def is_inside(_: str, started_at: int) -> bool:
         return (since is None or started_at >= since) and (until is None or started_at < until)
