@@ -78,6 +78,10 @@ class Claim:
         sql = f"select distinct {day_of('started_at')} from main.runs where status = 'running'"
         return {day for (day,) in self._reader.execute(sql)}
 
+    def forget(self, kinds: str, *, but: str) -> None:
+        """Digests of these kinds that nobody will ask for any more: all but those. Both are patterns of `glob`."""
+        self._write("delete from day_digests where kind glob ? and kind not glob ?", [(kinds, but)])
+
     def keep(self, made: Mapping[int, Digest]) -> None:
         """Those whose days are as they were when they were claimed."""
         sql = """

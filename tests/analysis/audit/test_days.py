@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tests.analysis import weeks
 from tests.analysis.audit.test_pages import told
-from tokentrace_core import ModelPrice, PriceBook, Tracer
+from tokentrace_core import ModelPrice, PriceBook, Tracer, __version__
 from tokentrace_core.analysis import Scope
 from tokentrace_core.analysis.audit import audit, beside, kept, trace
 from tokentrace_core.analysis.audit.account import Account, Waste
@@ -153,6 +153,16 @@ def test_what_another_version_has_left_is_no_news(file: Path, looked_at: list[in
     looked_at.clear()
     assert told(audit(file, Scope(), prices=BOOK)) == expected
     assert len(looked_at) == DAYS
+
+
+def test_what_another_version_has_left_goes_when_this_one_leaves_something(file: Path) -> None:
+    kinds = {"audit 0.0.1-1 abc", f"audit {__version__}-1 other-prices", "spent 1"}
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executemany("insert into day_digests (day, kind, body) values (1, ?, 'x')", zip(kinds))
+        connection.commit()
+        audit(file, Scope(), prices=BOOK)
+        left = {kind for (kind,) in connection.execute("select kind from day_digests where day = 1")}
+    assert left == kinds - {"audit 0.0.1-1 abc"}
 
 
 def test_no_text_is_kept_that_retention_would_have_to_find(file: Path) -> None:

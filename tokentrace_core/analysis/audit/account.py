@@ -41,7 +41,7 @@ PRECEDENCE = (
 )
 
 
-class Waste(Struct, frozen=True, gc=False):
+class Waste(Struct, array_like=True, frozen=True, gc=False):
     """What a finding claims of one call. There may be a million of them: no more than is told of each."""
 
     key: Key

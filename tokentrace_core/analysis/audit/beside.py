@@ -64,7 +64,7 @@ def looked_at(days: Iterable[Day], case: Case, tell: Tell, done: int, every: int
 
     def count(runs: int) -> None:
         shared.count(runs)
-        tell(Progress("looking at runs", shared.done, every))
+        tell(Progress("looking at runs", shared.done, max(every, shared.done)))
 
     count(0)
     with ExitStack() as ending:

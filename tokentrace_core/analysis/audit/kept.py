@@ -21,6 +21,7 @@ from tokentrace_core.store.digests import Claim, Digest, Digests
 
 #: Another one whenever a look tells anything else of the same runs.
 _EDITION = 1
+_OURS = f"audit {__version__}-{_EDITION}"
 
 
 class Kept:
@@ -34,7 +35,7 @@ class Kept:
             type(prices) is PriceBook and not trace.scope.where and trace.reader.has_table("day_digests")
         )
         self._days = [day for day in days if self._is_over(day)] if is_usual and trace.is_large else []
-        self._digests = Digests(trace.reader, f"audit {__version__}-{_EDITION} {prices.fingerprint()}")
+        self._digests = Digests(trace.reader, f"{_OURS} {prices.fingerprint()}")
         self._claim: Claim | None = None
         self._claimed: set[int] = set()
 
@@ -60,6 +61,7 @@ class Kept:
     def keep(self, made: Mapping[int, bytes]) -> None:
         """What days have told that were looked at since."""
         if self._claim is not None:
+            self._claim.forget("audit *", but=f"{_OURS} *")
             self._claim.keep({day: _digest(made[day]) for day in self._claimed})
 
     def _is_over(self, day: Day) -> bool:

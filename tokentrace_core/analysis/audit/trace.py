@@ -108,13 +108,13 @@ class Trace:
         return bool(next(self.reader.execute(sql))[0] == _LARGE)
 
     def __len__(self) -> int:
-        """How many runs may have something in the scope."""
+        """How many runs there are to look at; without those that began before the time and reach into it, who are few."""
         if self.scope.where:
             return len(self._chosen)
-        condition, parameters = self._in_time()
-        return int(
-            next(self.reader.execute(f"select count(*) from main.runs r where {condition}", parameters))[0]
-        )
+        since, until = self.scope.since, self.scope.until
+        begun = [_LEAST if since is None else since, _UTMOST if until is None else until - 1]
+        sql = "select count(*) from main.runs where started_at between ? and ?"
+        return int(next(self.reader.execute(sql, begun))[0])
 
     def _listed(self, ids: Sequence[str]) -> Iterator[Run]:
         for first in range(0, len(ids), _RUNS):

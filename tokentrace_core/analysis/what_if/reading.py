@@ -23,13 +23,13 @@ def runs_of(trace: Trace, changes: Sequence[Change], tell: Tell) -> Iterator[Rec
     cap = next((change for change in changes if isinstance(change, RetryCap)), None)
     done, every = 0, len(trace)
     for page in trace.pages(wanted=has_prompt if reads_prompts(changes) else no_prompts):
-        tell(Progress("repricing runs", done, every))
+        tell(Progress("repricing runs", done, max(every, done)))
         for run in page.runs():
             if run.calls:
                 needless = _needless(run, cap.retries) if cap is not None else NOTHING
                 yield _recorded(run, prompts, needless, filler)
         done += len(page)
-    tell(Progress("repricing runs", done, every))
+    tell(Progress("repricing runs", done, max(every, done)))
 
 
 def reads_prompts(changes: Sequence[Change]) -> bool:
