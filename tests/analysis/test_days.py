@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from tests.analysis import dated, weeks
 from tests.analysis.dated import DAYS, FIRST_DAY, RUNS, SCOPES, TODAY, TOLD, UNTOLD, asked, plainly
 from tests.analysis.weeks import DAY_US, Clock
-from tokentrace_core import ModelPrice, PriceBook
+from tokentrace_core import ModelPrice, PriceBook, Tracer
 from tokentrace_core.analysis import Scope, days, synopses
 from tokentrace_core.analysis.measured_days import MeasuredDays
 from tokentrace_core.analysis.spent_days import SpentDays
-from tokentrace_core.store import digests, purge, repriced_file
+from tokentrace_core.store import digests, lease, purge, repriced_file
 from tokentrace_core.store.backup import back_up
 from tokentrace_core.store.pieces import do_all
 from tokentrace_core.store.reader import Reader
@@ -302,6 +302,52 @@ def test_a_day_on_which_a_run_is_not_over_has_none_until_it_is(file: Path, clock
         assert tracer.flush(10)
     assert asked(file, TOLD[name], Scope()) == plainly(file, TOLD[name], Scope())
     assert None not in kept(file, KINDS[name]).values()
+
+
+@pytest.fixture
+def with_a_killed_run(file: Path, clock: Clock) -> Iterator[tuple[Path, Tracer]]:
+    """The file, and a process that works on a run of the second day, and was taken for dead by the next that wrote."""
+    with dated.recording(file) as tracer:
+        clock.set((FIRST_DAY + 1) * DAY_US)
+        with tracer.run("long") as run:
+            with run.llm("large", messages="x") as call:
+                call.done(None, usage=Usage(input_uncached_tokens=5, output_tokens=5))
+            assert tracer.flush(10)
+            with closing(sqlite3.connect(file)) as connection:
+                connection.execute("update writers set beat_at = 0")
+                connection.commit()
+            with opened(file):
+                pass
+            yield file, tracer
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_run_whose_process_died_is_in_them_once_a_writer_has_written_that_down(
+    with_a_killed_run: tuple[Path, Tracer], name: str
+) -> None:
+    file, _ = with_a_killed_run
+    with Reader(file) as reader:
+        assert [run["name"] for run in reader.runs(99) if run["status"] == "interrupted"] == ["long"]
+    assert asked(file, TOLD[name], Scope()) == plainly(file, TOLD[name], Scope())
+    assert kept(file, KINDS[name])[1]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_and_out_of_them_when_it_goes_on_after_all(
+    with_a_killed_run: tuple[Path, Tracer], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file, tracer = with_a_killed_run
+    asked(file, TOLD[name], Scope())
+    monkeypatch.setattr(lease, "BEAT_S", 0.0)
+    monkeypatch.setattr(lease, "DEAD_AFTER_S", 0)
+    with tracer.run("another"):
+        pass
+    assert tracer.flush(10)
+    assert 1 not in kept(file, KINDS[name])
+    with closing(sqlite3.connect(file)) as connection:
+        [row] = connection.execute("select status, synopsis from runs where name = 'long'")
+    assert row == ("running", None)
+    assert asked(file, TOLD[name], Scope()) == plainly(file, TOLD[name], Scope())
 
 
 @pytest.mark.parametrize("name", KINDS)

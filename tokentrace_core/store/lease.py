@@ -8,6 +8,7 @@ next writer to open the file writes that down. A process that was only stopped, 
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tokentrace_core.ids import new_span_id
 from tokentrace_core.spans import Run, RunPart
+from tokentrace_core.store import summary
 
 if TYPE_CHECKING:
     import sqlite3
@@ -115,6 +117,9 @@ class Lease:
             "update run_parts set status = 'running', ended_at = null where id = ? and status = 'interrupted'",
             [(part_id,) for part_id in self._open_parts],
         )
+        parts = "select run_id from run_parts where id in (select value from json_each(?))"
+        shared = connection.execute(parts, [json.dumps([*self._open_parts])])
+        summary.renew(connection, {*self._open_runs, *(run_id for (run_id,) in shared)})
 
     def end(self, connection: sqlite3.Connection) -> None:
         """Nothing runs any more, or what does will never be told."""
@@ -137,6 +142,7 @@ def _bury(connection: sqlite3.Connection) -> None:
                 f"{totals if table == 'runs' else ''} where {key} = :run and status = 'running'",
                 {"run": run_id},
             )
+        summary.renew(connection, [run_id])
     _bury_parts(connection)
 
 
@@ -150,6 +156,7 @@ def _bury_parts(connection: sqlite3.Connection) -> None:
             {"run": run_id},
         )
         close_what_is_left(connection, run_id)
+        summary.renew(connection, [run_id])
 
 
 def close_what_is_left(connection: sqlite3.Connection, run_id: str) -> None:
