@@ -302,7 +302,16 @@ def _let_the_other_begin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_processors")
-@pytest.mark.parametrize("program", ["import sys; sys.stdin.read(1)", "print('Hello.')", "nonsense("])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import sys; sys.stdin.read(1)",
+        "print('Hello.')",
+        "nonsense(",
+        "import os; os.close(0); input()",
+        "print('cno_such_module\\nx\\n.')",
+    ],
+)
 def test_a_process_that_ends_leaves_its_day_to_this_one(
     file: Path, tmp_path: Path, looked_at: list[int], monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:

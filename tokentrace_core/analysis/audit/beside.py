@@ -69,8 +69,8 @@ def looked_at(days: Iterable[Day], case: Case, tell: Tell, done: int, every: int
     count(0)
     with ExitStack() as ending:
         threads = [
-            _thread(process, shared, ending)
-            for process in _started(case, _others(len(shared.days), every - done, case.trace.is_large))
+            _thread(process, work, shared, ending)
+            for work, process in _started(case, _others(len(shared.days), every - done, case.trace.is_large))
         ]
         while shared.days or any(thread.is_alive() for thread in threads):
             while (day := shared.next()) is not None:
@@ -110,47 +110,57 @@ def _others(days: int, runs: int, is_large: bool) -> int:
     return max(min(processors, _MOST, days) - 1, 0)
 
 
-def _started(case: Case, many: int) -> Iterator[Other]:
-    with suppress(OSError, pickle.PicklingError, TypeError, AttributeError):
+def _started(case: Case, many: int) -> Iterator[tuple[bytes, Other]]:
+    """Some processes, with what they have to be told; none if that cannot be done."""
+    with suppress(Exception):  # a book of somebody's own may fail in any way
         work = pickle.dumps(Work.of(case)) if many else b""
         for _ in range(many):
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+            yield (
+                work,
+                subprocess.Popen(
+                    [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                ),
             )
-            assert process.stdin is not None
-            process.stdin.write(work)
-            yield process
 
 
-def _thread(process: Other, shared: _Shared, ending: ExitStack) -> Thread:
-    thread = Thread(target=_let_look, args=(process, shared), name="tokentrace-audit", daemon=True)
+def _thread(process: Other, work: bytes, shared: _Shared, ending: ExitStack) -> Thread:
+    thread = Thread(target=_let_look, args=(process, work, shared), name="tokentrace-audit", daemon=True)
     thread.start()
-    ending.enter_context(process)
-    ending.callback(thread.join)
-    ending.callback(process.kill)
+    ending.callback(_end, process, thread)
     return thread
 
 
-def _let_look(process: Other, shared: _Shared) -> None:
+def _end(process: Other, thread: Thread) -> None:
+    process.kill()
+    thread.join()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):  # what it was still to be told
+            pipe.close()  # type: ignore[union-attr]
+
+
+def _let_look(process: Other, work: bytes, shared: _Shared) -> None:
     """Let another process look at days as long as there are some."""
-    assert process.stdin is not None
-    assert process.stdout is not None
+    given, told = process.stdin, process.stdout
+    assert given is not None
+    assert told is not None
     while (day := shared.next()) is not None:
         counted = 0
         try:
-            pickle.dump(day, process.stdin)
-            process.stdin.flush()
-            while isinstance(answer := pickle.load(process.stdout), int):
+            given.write(work + pickle.dumps(day))
+            given.flush()
+            while isinstance(answer := pickle.load(told), int):
                 counted += answer
                 shared.count(answer)
             shared.found[day.number] = answer
-        except (OSError, ValueError, EOFError, pickle.UnpicklingError):  # it is no more
+        except Exception:  # it is no more, or is something else: a pickle can fail in any way
             shared.count(-counted)
             shared.days.append(day)
             return
+        work = b""
 
 
 # ── there ────────────────────────────────────────────────────────────────────────────────────────────────
