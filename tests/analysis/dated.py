@@ -64,6 +64,7 @@ SCOPES = {
     "a model, failed": Scope(where={"model": ("small",), "status": ("failure", "timeout")}),
     "an agent": Scope(since=START_US + DAY_US, where={"agent": ("helper",)}),
     "a user": Scope(where={"user": ("ada",)}),
+    "another project": Scope(where={"project": ("shop",)}),
     "no task type": Scope(where={"task-type": ("(none)",), "run-status": ("success", "failure")}),
 }
 

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.analysis import dated, weeks
+from tests.analysis.conftest import Raw
 from tests.analysis.dated import DAYS, FIRST_DAY, RUNS, SCOPES, TODAY, TOLD, UNTOLD, asked, plainly
 from tests.analysis.weeks import DAY_US, Clock
 from tokentrace_core import ModelPrice, PriceBook, Tracer
@@ -25,6 +27,7 @@ from tokentrace_core.analysis.measured_days import MeasuredDays
 from tokentrace_core.analysis.spent_days import SpentDays
 from tokentrace_core.store import digests, lease, purge, repriced_file
 from tokentrace_core.store.backup import back_up
+from tokentrace_core.store.digest_table import day_of
 from tokentrace_core.store.pieces import do_all
 from tokentrace_core.store.reader import Reader
 from tokentrace_core.store.repricing import Question as Repricing
@@ -132,12 +135,31 @@ def test_what_no_digest_tells_is_read_as_ever(digested: Path, read: list[int], q
 
 
 def test_runs_that_spent_after_midnight_are_in_the_time_in_which_they_spent(digested: Path) -> None:
+    raw = Raw(digested)
+    spent: dict[int, list[int]] = defaultdict(list)
+    for row in [*raw.calls, *(tool for tool in raw.tools if tool["cost_nano_usd"] is not None)]:
+        spent[raw.run_of[row["run_id"]]["started_at"] // DAY_US].append(row["started_at"])
+    assert any(max(moments) >= (day + 1) * DAY_US for day, moments in spent.items()), "some run has done so"
     with closing(sqlite3.connect(digested)) as connection:
-        sql = f"select count(*) from day_digests where last >= (day + 1) * {DAY_US}"
-        assert connection.execute(sql).fetchone()[0], "some run of the traffic has done so"
+        rows = connection.execute("select day, first, last from day_digests where kind = ?", [KINDS["cost"]])
+        assert {day: (first, last) for day, first, last in rows} == {
+            day: (min(moments), max(moments)) for day, moments in spent.items()
+        }
     for day in range(DAYS):
         scope = Scope(since=(FIRST_DAY + day) * DAY_US, until=(FIRST_DAY + day + 1) * DAY_US)
         assert asked(digested, TOLD["cost"], scope) == plainly(digested, TOLD["cost"], scope)
+
+
+@given(moment=st.integers(-(10**17), 10**17))
+@example(moment=-1)
+@example(moment=-DAY_US)
+@example(moment=0)
+def test_a_day_begins_at_midnight_also_before_the_epoch(moment: int) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        [(day,)] = connection.execute(
+            f"select {day_of('started_at')} from (select ? as started_at)", [moment]
+        )
+    assert day * DAY_US <= moment < (day + 1) * DAY_US
 
 
 # ── a digest goes when its day changes ───────────────────────────────────────────────────────────────────
@@ -351,14 +373,23 @@ def test_and_out_of_them_when_it_goes_on_after_all(
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("synopsis", [None, "{}", "[[],[],null,null,[[0,0,0]]]"])
-def test_a_run_without_a_synopsis_that_can_be_read_is_in_none(
-    file: Path, read: list[int], name: str, synopsis: str | None
+@pytest.mark.parametrize(
+    "state",
+    [
+        "synopsis = null",
+        "synopsis = '{}'",
+        "synopsis = '[[],[],null,null,[[0,0,0]]]'",
+        "status = 'running'",
+        "synopsis = null, status = 'running'",
+    ],
+)
+def test_a_day_with_a_run_that_may_say_something_else_tomorrow_has_none(
+    file: Path, read: list[int], name: str, state: str
 ) -> None:
-    """Its rows are all that tells of it, and nobody says when these change."""
+    """Its rows are all that tells of it, or the clock: and nobody says when these change."""
     with closing(sqlite3.connect(file)) as connection:
         runs = f"select id from runs where started_at / {DAY_US} = {FIRST_DAY + 1} limit 1"
-        connection.execute(f"update runs set synopsis = ? where id in ({runs})", [synopsis])
+        connection.execute(f"update runs set {state} where id in ({runs})")
         connection.commit()
     for _ in range(2):
         assert asked(file, TOLD[name], Scope()) == plainly(file, TOLD[name], Scope())
@@ -477,21 +508,21 @@ def test_a_run_that_is_written_while_a_digest_is_made_is_not_left_out_of_it(
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_of_two_that_make_a_digest_the_later_claim_holds(
-    file: Path, monkeypatch: pytest.MonkeyPatch, name: str
+def test_who_is_late_does_not_put_an_old_digest_in_the_place_of_a_new_one(
+    file: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     keep = digests.Claim.keep
-    answers = []
 
-    def another(*args: Any) -> None:
+    def overtaken(*args: Any) -> None:
         monkeypatch.setattr(digests.Claim, "keep", keep)
-        answers.append(asked(file, TOLD[name], Scope()))
+        _late_run(file, clock)
+        asked(file, TOLD[name], Scope())
         keep(*args)
 
-    monkeypatch.setattr(digests.Claim, "keep", another)
-    answers.append(asked(file, TOLD[name], Scope()))
-    assert answers == [plainly(file, TOLD[name], Scope())] * 2
+    monkeypatch.setattr(digests.Claim, "keep", overtaken)
+    asked(file, TOLD[name], Scope())
     assert all(kept(file, KINDS[name])[day] for day in range(DAYS))
+    assert asked(file, TOLD[name], Scope()) == plainly(file, TOLD[name], Scope())
 
 
 def test_who_was_killed_while_making_one_leaves_nothing_that_stays(
