@@ -16,8 +16,9 @@ from tokentrace_core.analysis import Scope, days
 from tokentrace_core.analysis.metrics import metrics
 from tokentrace_core.analysis.spending import spending
 from tokentrace_core.store.reader import Reader
+from tokentrace_core.usage import Usage
 
-FIRST_DAY, DAYS, RUNS = START_US // DAY_US, 4, 9
+FIRST_DAY, DAYS, RUNS = START_US // DAY_US, 4, 11
 TODAY = FIRST_DAY + DAYS
 LAST_HOUR_US = DAY_US - 3_600_000_000
 
@@ -76,11 +77,24 @@ def recording(path: Path) -> Iterator[Tracer]:
 
 
 def record(tracer: Tracer, clock: Clock, day: int, seed: int, runs: int = RUNS) -> None:
-    """The runs of a day (from 0), the last of them begun just before midnight, and over after it."""
+    """The runs of a day (from 0). The first two are alike, and so are the last two, which spend after midnight."""
+    begins = (FIRST_DAY + day) * DAY_US
     for number in range(runs):
-        after = DAY_US - 9 if number == runs - 1 else number * DAY_US // runs
-        clock.set((FIRST_DAY + day) * DAY_US + after)
-        traffic.record(tracer, seed=100 * day + seed + number, runs=1)
+        if number < 2 <= runs:
+            _plain(tracer, clock, begins + number, begins + 10 + number)
+        elif number >= runs - 2 > 0:
+            _plain(tracer, clock, begins + LAST_HOUR_US, begins + DAY_US + number)
+        else:
+            clock.set(begins + number * DAY_US // runs)
+            traffic.record(tracer, seed=100 * day + seed + number, runs=1)
+
+
+def _plain(tracer: Tracer, clock: Clock, begins: int, spends: int) -> None:
+    clock.set(begins)
+    with tracer.run("plain") as run:
+        clock.set(spends)
+        with run.llm("small", messages="x") as call:
+            call.done(None, usage=Usage(input_uncached_tokens=1_000, output_tokens=10))
 
 
 def asked(path: Path, question: Question, scope: Scope) -> Any:

@@ -230,6 +230,7 @@ CHANGES: dict[str, tuple[Change, set[int]]] = {
     "another day": (_by_hand("update runs set started_at = :next where id = (select min(id) from runs)"), {0, 2}),
     "a day before the epoch": (_by_hand("update runs set started_at = -1 where id = (select min(id) from runs)"), {0}),
     "no synopses": (_by_hand(f"update runs set synopsis = null where {_OF_DAY}"), {1}),
+    "traces gone without a word": (_by_hand(f"update runs set synopsis = null, expired = 'trace' where {_OF_DAY}"), {1}),
     "other users": (_by_hand("update runs set user_id = 'x'"), set()),
 }  # fmt: skip
 
@@ -360,11 +361,12 @@ def test_and_out_of_them_when_it_goes_on_after_all(
 ) -> None:
     file, tracer = with_a_killed_run
     asked(file, TOLD[name], Scope())
-    monkeypatch.setattr(lease, "BEAT_S", 0.0)
-    monkeypatch.setattr(lease, "DEAD_AFTER_S", 0)
-    with tracer.run("another"):
-        pass
-    assert tracer.flush(10)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(lease, "BEAT_S", 0.0)
+        impatient.setattr(lease, "DEAD_AFTER_S", 0)
+        with tracer.run("another"):
+            pass
+        assert tracer.flush(10)
     assert 1 not in kept(file, KINDS[name])
     with closing(sqlite3.connect(file)) as connection:
         [row] = connection.execute("select status, synopsis from runs where name = 'long'")
