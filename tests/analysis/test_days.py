@@ -27,9 +27,11 @@ from tokentrace_core.analysis.measured_days import MeasuredDays
 from tokentrace_core.analysis.spent_days import SpentDays
 from tokentrace_core.store import digests, lease, purge, repriced_file
 from tokentrace_core.store.backup import back_up
+from tokentrace_core.store.connection import KEY_VARIABLE, connect
 from tokentrace_core.store.digest_table import day_of
 from tokentrace_core.store.pieces import do_all
 from tokentrace_core.store.reader import Reader
+from tokentrace_core.store.rekey import rekey
 from tokentrace_core.store.repricing import Question as Repricing
 from tokentrace_core.store.retention import Keeping, Retention
 from tokentrace_core.store.upkeep import opened
@@ -608,3 +610,19 @@ def test_a_backup_takes_the_digests_along_and_they_hold_there(
         assert asked(tmp_path / "copy.db", question, Scope()) == plainly(
             tmp_path / "copy.db", question, Scope()
         )
+
+
+def test_an_encrypted_file_keeps_its_digests_encrypted_too(
+    digested: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert b"helper" in digested.read_bytes()
+    rekey(digested, "a passphrase")
+    monkeypatch.setenv(KEY_VARIABLE, "a passphrase")
+    for _ in range(2):  # as they came along, and as they are made here
+        for name in KINDS:
+            assert asked(digested, TOLD[name], Scope()) == plainly(digested, TOLD[name], Scope())
+        with closing(connect(digested)) as connection:
+            sql = "select count(*) from day_digests where body is not null"
+            assert connection.execute(sql).fetchone() == (DAYS * len(KINDS),)
+        assert b"helper" not in digested.read_bytes()
+        _late_run(digested, clock)
