@@ -14,6 +14,7 @@ from tests.analysis.weeks import DAY_US, START_US, Clock
 from tokentrace_core import Tracer
 from tokentrace_core.analysis import Scope, days
 from tokentrace_core.analysis.metrics import metrics
+from tokentrace_core.analysis.questions import cost_of_success
 from tokentrace_core.analysis.spending import spending
 from tokentrace_core.store.reader import Reader
 from tokentrace_core.usage import Usage
@@ -41,6 +42,7 @@ TOLD: dict[str, Question] = {
     "cost by week, status": _cost("week", "status"),
     "cost by agent, step-name, provider": _cost("agent", "step-name", "provider"),
     "cost by version, task-type, run-status, error-type": _cost("version", "task-type", "run-status", "error-type"),
+    "cost of success": lambda reader, scope: cost_of_success(reader, [("all", scope)]),
     "metrics": _metrics(),
     "metrics by tag": _metrics("tag"),
     "metrics by run-name, tag, version": _metrics("run-name", "tag", "version"),

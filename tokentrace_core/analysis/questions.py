@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from msgspec import Struct
 
 from tokentrace_core.analysis.adding import taking
+from tokentrace_core.analysis.days import told_by_days
 from tokentrace_core.analysis.dimensions import NONE, OF_RUN, TAG
-from tokentrace_core.analysis.scope import Scope
+from tokentrace_core.analysis.kinds import picked, taken
+from tokentrace_core.analysis.measured import Measured
+from tokentrace_core.analysis.measured_days import GROUPS, MeasuredDays
+from tokentrace_core.analysis.scope import Scope, Time
 from tokentrace_core.analysis.spending import spending
 from tokentrace_core.analysis.spent import Spent
 from tokentrace_core.analysis.synopses import Facts, only_in, runs_begun
@@ -170,20 +175,45 @@ def cost_of_success(reader: Reader, scopes: Sequence[tuple[str, Scope]]) -> list
 
 
 def _outcome(reader: Reader, name: str, scope: Scope) -> Outcome:
-    outcome = Outcome(name)
-    for (status,), synopsis in _begun(reader, scope, ["r.status"], Costs):
-        if status in UNFINISHED:
-            outcome.unfinished += 1
-            continue
-        nano = sum(sums.nano for sums in synopsis.calls)
-        outcome.runs += 1
-        outcome.cost_nano_usd += nano
-        if status == "success":
-            outcome.successes += 1
-            outcome.success_nano_usd += nano
-        outcome.unpriced_calls += sum(sums.unpriced_calls for sums in synopsis.calls)
-        outcome.estimated_calls += sum(sums.estimated_calls for sums in synopsis.calls)
+    outcome, rest = Outcome(name), [Time(scope.since, scope.until)]
+    if GROUPS.issuperset(scope.where):
+        told, takes = told_by_days(reader, scope, MeasuredDays(), by_start=True), taken(scope.where)
+        rest, status_of = told.rest, picked(["run-status"])
+        for of_kind in told.entries:
+            if takes(of_kind.facts):
+                [status] = status_of(of_kind.facts)
+                _add_kind(outcome, status, of_kind.measured)
+    for begun in rest:
+        begun_then = replace(scope, since=begun.since, until=begun.until)
+        for (status,), synopsis in _begun(reader, begun_then, ["r.status"], Costs):
+            _add_run(outcome, status, synopsis)
     return outcome
+
+
+def _add_run(outcome: Outcome, status: str, synopsis: Costs) -> None:
+    if status in UNFINISHED:
+        outcome.unfinished += 1
+        return
+    nano = sum(sums.nano for sums in synopsis.calls)
+    outcome.runs += 1
+    outcome.cost_nano_usd += nano
+    if status == "success":
+        outcome.successes += 1
+        outcome.success_nano_usd += nano
+    outcome.unpriced_calls += sum(sums.unpriced_calls for sums in synopsis.calls)
+    outcome.estimated_calls += sum(sums.estimated_calls for sums in synopsis.calls)
+
+
+def _add_kind(outcome: Outcome, status: str, runs: Measured) -> None:
+    """Of runs that ended alike."""
+    counts, nano = runs.counts, runs.costs.total
+    outcome.runs += counts.runs
+    outcome.unfinished += counts.unfinished
+    outcome.successes += counts.successes
+    outcome.cost_nano_usd += nano
+    outcome.success_nano_usd += nano if status == "success" else 0
+    outcome.unpriced_calls += counts.unpriced_calls
+    outcome.estimated_calls += counts.estimated_calls
 
 
 class Wasted(Struct):
