@@ -38,7 +38,11 @@ from tokentrace_core.store.upkeep import opened
 from tokentrace_core.usage import Usage
 
 Change = Callable[[Path, Clock], object]
-KINDS = {"cost": SpentDays.kind, "metrics": MeasuredDays.kind}
+KINDS = {
+    "cost": SpentDays(by_hour=False).kind,
+    "cost by tag, hour": SpentDays(by_hour=True).kind,
+    "metrics": MeasuredDays.kind,
+}
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def file(recorded: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(recorded, tmp_path / "traces.db"))
 
 
-def kept(path: Path, kind: str = SpentDays.kind) -> dict[int, bytes | None]:
+def kept(path: Path, kind: str = KINDS["cost"]) -> dict[int, bytes | None]:
     """Digests by day, from 0."""
     with closing(sqlite3.connect(path)) as connection:
         assert not connection.execute("select * from day_digests where claim is not null").fetchall()

@@ -78,7 +78,7 @@ class _Summing:
         """When the runs began that are left to be read, when those of digests have been added."""
         if not (GROUPS.issuperset(self._names) and GROUPS.issuperset(self._scope.where)):
             return [Time(None, self._scope.until)]
-        told = told_by_days(reader, self._scope, SpentDays(), by_start=False)
+        told = told_by_days(reader, self._scope, SpentDays(by_hour="hour" in self._names), by_start=False)
         takes, of_question = taken(self._scope.where), picked(self._of_run)
         for alike in told.entries:
             if takes(alike.facts):

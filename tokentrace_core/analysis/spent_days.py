@@ -1,7 +1,8 @@
 """The digest of what was spent: runs that no question can tell apart are one entry, with how many they are.
 
-Alike are runs of one kind whose calls fall into the same groups (agent, step name, model, hour, status). They are in the same
-groups of any answer, and in none but together: so also the number of runs in each stays exact.
+Alike are runs of one kind whose calls fall into the same groups (agent, step name, model, day or hour, status). They are in the
+same groups of any answer, and in none but together: so also the number of runs in each stays exact. By hour there are ten times
+as many entries, so only who asks for hours gets these.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ _MANY = 300
 #: Where the figures of a row begin: what comes before is what it is of.
 _FIGURES = CallSums._fields.index("calls")
 
+_HOURS = 24
 _Group = tuple[Part, Model, int, str]
-"""And hour, and status."""
+"""And hour (the first of the day, if hours are not told apart), and status."""
 
 
 class Alike(Struct, array_like=True, gc=False):
@@ -47,10 +49,12 @@ class Alike(Struct, array_like=True, gc=False):
 class SpentDays:
     """The form of these digests."""
 
-    kind = "spent 1"
+    def __init__(self, *, by_hour: bool) -> None:
+        self.kind = "spent by hour 1" if by_hour else "spent 1"
+        self._hours = 1 if by_hour else _HOURS
 
     def make(self, reader: Reader, time: Time) -> dict[int, Made[Alike]]:
-        making = _Making()
+        making = _Making(self._hours)
         for runs, summed_up in runs_of_time(reader, time, [*COLUMNS, DAY], Costs, IS_THERE):
             making.add(runs, summed_up)
         return making.done()
@@ -68,16 +72,18 @@ _decode = msgspec.json.Decoder(list[Alike]).decode
 class _Making:
     """Digests of some days in the making."""
 
-    def __init__(self) -> None:
+    def __init__(self, hours: int) -> None:
+        """`hours`: so many are one."""
+        self._hours = hours
         self._days: dict[int, _Day] = defaultdict(_Day)
         self._waiting: dict[tuple[Any, ...], list[Costs]] = defaultdict(list)
         self._runs = 0
 
     def add(self, runs: Runs[Costs], summed_up: list[int]) -> None:
         """Runs, and the places of those that are not as the writer left them. The last of their facts is the day."""
-        waiting = self._waiting
+        waiting, hours = self._waiting, self._hours
         for facts, synopsis in zip(runs.facts, runs.synopses, strict=True):
-            groups = tuple([row[:_FIGURES] for row in synopsis.calls])
+            groups = tuple([(row[0], row[1], row[2] // hours * hours, row[3]) for row in synopsis.calls])
             waiting[facts, synopsis.parts, synopsis.models, groups].append(synopsis)
         for place in summed_up:
             self._days[runs.facts[place][-1]].is_sure = False
@@ -90,8 +96,9 @@ class _Making:
         return {day: found.made() for day, found in self._days.items()}
 
     def _sum_up(self) -> None:
-        for (facts, *_), alike in self._waiting.items():
-            self._days[facts[-1]].add(facts[:-1], alike)
+        for (facts, parts, models, groups), alike in self._waiting.items():
+            named = [(parts[part], models[model], *rest) for part, model, *rest in groups]
+            self._days[facts[-1]].add(facts[:-1], named, alike)
         self._waiting.clear()
         self._runs = 0
 
@@ -106,13 +113,11 @@ class _Day:
         self._last: list[int] = []
         self._found: dict[tuple[Facts, frozenset[_Group]], _Sums] = {}
 
-    def add(self, facts: Facts, runs: list[Costs]) -> None:
-        """Runs with the same facts, parts, models and groups."""
+    def add(self, facts: Facts, groups: list[_Group], runs: list[Costs]) -> None:
+        """Runs with the same facts, and with rows of these groups, in this order."""
         self._runs += len(runs)
-        one = runs[0]
-        if one.first is None:  # nothing was spent
+        if not groups:  # nothing was spent
             return
-        groups = [_group(one, row) for row in one.calls]
         sums = self._found.setdefault((facts, frozenset(groups)), _Sums(groups))
         sums.add(groups, runs)
         self._first.append(min(map(attrgetter("first"), runs)))
@@ -152,7 +157,3 @@ class _Sums:
             for (part, model, hour, status), figures in self._of.items()
         ]
         return Costs(parts=tuple(parts), models=tuple(models), calls=calls)
-
-
-def _group(synopsis: Costs, row: CallSums) -> _Group:
-    return synopsis.parts[row.part], synopsis.models[row.model], row.hour, row.status
