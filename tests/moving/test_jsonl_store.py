@@ -70,6 +70,22 @@ def test_each_span_is_one_line_that_is_redacted_and_its_owners(lines_file: Path)
     assert lines_file.read_text().isascii(), "no character that some reader takes for the end of a line"
 
 
+def test_a_step_is_one_line_although_the_disk_was_slow_when_its_call_ended(lines_file: Path) -> None:
+    tool_call = {"id": "a", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    asking = {"role": "assistant", "content": None, "tool_calls": [tool_call]}
+    with Tracer(lines_file) as tracer:
+        with tracer.run("agent") as run:
+            with tracer._writer._busy, run.llm("nobodys-model", messages="Look it up.") as call:
+                call.done(
+                    {"choices": [{"message": asking}], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+                )
+            assert tracer.flush(10)
+            with run.tool("search") as tool:
+                tool.done("found")
+    steps = [row for row in rows(lines_file) if row["table"] == "steps"]
+    assert [(row["status"], row["cumulative_tokens"] > 0) for row in steps] == [("success", True)]
+
+
 def write_runs(path: str, number: int) -> None:
     with Tracer(path) as tracer:
         for _ in range(25):

@@ -48,6 +48,11 @@ class JsonlWriter(Writer):
         self._lines = LineFile(path)
         super().__init__(path, durability)
 
+    def put(self, span: object) -> None:
+        """Steps and calls that end. One that begins would be written as far as it has come by then."""
+        if not (isinstance(span, (Step, LLMCall, ToolCall)) and span.ended_at is None):
+            super().put(span)
+
     def keep(self, rules: Retention) -> None:
         """Raises ValueError: lines are not changed any more."""
         raise ValueError("retention needs a database: Tracer('traces.db', retention=...)")
@@ -87,8 +92,7 @@ class JsonlWriter(Writer):
             self._lines.close()
 
     def _lines_of(self, span: object) -> Iterator[str]:
-        unfinished = isinstance(span, (Step, LLMCall, ToolCall)) and span.ended_at is None
-        if unfinished or isinstance(span, Errand):
+        if isinstance(span, Errand):
             return
         if isinstance(span, (Run, RunPart)) and span.status == "running":
             if self._file.knows(span.id):
