@@ -1,8 +1,8 @@
 """Making a run's synopsis from its rows: when the run ends, and again whenever rows of it are written after that.
 
-A run that has none (it is not over, its process has died and nobody has written that down yet, it is of an older version) is summed up when it is read, by the same
-`of_run`. Nobody has to keep figures up to date by hand: what changes rows of runs in any other way calls `renew` in the
-same transaction, or sets the synopsis to null.
+A run that has none (it is not over, its process has died and nobody has written that down yet, it is of an older version) is
+summed up when it is read, by the same `of_run`. Nobody has to keep figures up to date by hand: what changes rows of runs in
+any other way calls `renew` in the same transaction, or sets the synopsis to null.
 """
 
 from __future__ import annotations
