@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from fractions import Fraction
 
 import msgspec
 import pytest
@@ -44,13 +45,13 @@ def test_sequences_are_spread_as_their_numbers_are(parts: dict[int, list[list[in
         distribution(*((numbers, unit) for unit, numbers in of.items())) for of in (apart, together)
     )
     assert found == expected
-    values = sorted(number / unit if unit > 1 else number for unit, some in parts.items() for part in some for number in part)  # fmt: skip
-    assert found.count == len(values)
-    if values:
-        assert (found.p50, found.p99, found.max) == tuple(
-            values[-(-len(values) * percent // 100) - 1] for percent in (50, 99, 100)
-        )
-        assert found.total == pytest.approx(sum(values))
+    exact = sorted(Fraction(number, unit) for unit, numbers in together.items() for number in numbers.loose)
+    assert found.count == len(exact)
+    if exact:
+        assert [float(value or 0) for value in (found.p50, found.p99, found.max)] == [
+            float(exact[-(-len(exact) * percent // 100) - 1]) for percent in (50, 99, 100)
+        ]
+        assert found.total == pytest.approx(float(sum(exact)), abs=1e-12 * float(sum(map(abs, exact))))
 
 
 @given(st.lists(NUMBERS, max_size=50))
