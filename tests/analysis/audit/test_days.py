@@ -465,7 +465,7 @@ def test_a_run_that_calls_after_midnight_is_told_up_to_the_end_of_the_time(
         connection.commit()
     until = Scope(until=midnight)
     assert plainly(file, until)[0] != plainly(file, Scope(until=midnight + DAY_US // 24))[0]
-    for scope in (Scope(), until, Scope(since=midnight), until):
+    for scope in (until, Scope(), until, Scope(since=midnight), Scope()):
         assert told(audit(file, scope, prices=BOOK)) == plainly(file, scope)
 
 

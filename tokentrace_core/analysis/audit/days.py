@@ -82,7 +82,7 @@ Told = tuple[Any, ...]
 _TELLS: Any = tuple.__class_getitem__((Totals, *(look.tells for look in LOOKS)))
 
 
-def look_at(day: Day, case: Case, done: Callable[[int], None]) -> bytes:
+def look_at(day: Day, case: Case, done: Callable[[int], None] = lambda _: None) -> bytes:
     """What it tells, for `decoded`. `done`: told how many runs have been looked at since it was told last."""
     case = case.of_its_own()
     totals, looks = Totals(), [look(case) for look in LOOKS]

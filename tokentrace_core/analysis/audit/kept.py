@@ -58,11 +58,17 @@ class Kept:
         if self._claim is not None:
             self._claimed = missing - self._claim.running()
 
-    def keep(self, made: Mapping[int, bytes]) -> None:
-        """What days have told that were looked at since."""
+    def to_look_at(self, day: Day) -> Day:
+        """The day, as a whole if what it tells is to be kept: the next scope may end later."""
+        return day._replace(whole=day.number in self._claimed)
+
+    def keep(self, made: Mapping[int, bytes]) -> set[int]:
+        """What days have told that were looked at since. Those that told more than the scope has."""
+        digests = {day: _digest(made[day]) for day in self._claimed}
         if self._claim is not None:
             self._claim.forget("audit *", but=f"{_OURS} *")
-            self._claim.keep({day: _digest(made[day]) for day in self._claimed})
+            self._claim.keep(digests)
+        return {day for day, digest in digests.items() if not self._is_inside(digest)}
 
     def _is_over(self, day: Day) -> bool:
         """Whether it is in the scope as a whole, and nothing begins on it any more."""

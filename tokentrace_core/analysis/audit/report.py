@@ -12,7 +12,7 @@ from typing import Any
 
 from tokentrace_core.analysis.audit.account import PRECEDENCE, Account
 from tokentrace_core.analysis.audit.beside import looked_at
-from tokentrace_core.analysis.audit.days import LOOKS, Told, Totals, decoded
+from tokentrace_core.analysis.audit.days import LOOKS, Told, Totals, decoded, look_at
 from tokentrace_core.analysis.audit.findings import Finding
 from tokentrace_core.analysis.audit.kept import Kept
 from tokentrace_core.analysis.audit.looks import Case, Look
@@ -104,9 +104,12 @@ def _told(case: Case, days: Sequence[Day], tell: Tell) -> Iterator[Told]:
     found = kept.found()
     kept.claim(found)
     done = sum(told[0].runs for told in found.values())
-    made = looked_at((day for day in days if day.number not in found), case, tell, done, len(case.trace))
-    kept.keep(made)
+    missing = [kept.to_look_at(day) for day in days if day.number not in found]
+    made = looked_at(missing, case, tell, done, len(case.trace))
+    beyond = kept.keep(made)
     for day in days:
+        if day.number in beyond:
+            made[day.number] = look_at(day, case)
         yield found.pop(day.number) if day.number in found else decoded(made.pop(day.number))
 
 

@@ -44,6 +44,8 @@ class Day(NamedTuple):
     """Days since the epoch."""
     run_ids: Sequence[str] | None
     """None: all."""
+    whole: bool = False
+    """Whether its runs are looked at whole, also what they called out of the time of the scope."""
 
     @property
     def begins(self) -> int:
@@ -81,6 +83,8 @@ class Trace:
 
     def pages_of(self, day: Day, wanted: Wanted = no_prompts) -> Iterator[Page]:
         """The runs of a day. `wanted`: whether the prompt of a call is read."""
+        if day.whole:
+            return self._of_all_time.pages_of(day._replace(whole=False), wanted)
         listed = (
             self._listed(day.run_ids) if day.run_ids is not None else self._all_between(day.begins, day.ends)
         )
@@ -100,6 +104,10 @@ class Trace:
         """The same one by one; those that have nothing in the scope are left out."""
         for page in self.pages(run_ids, wanted):
             yield from page.runs()
+
+    @cached_property
+    def _of_all_time(self) -> Trace:
+        return Trace(self.reader, Scope())
 
     @cached_property
     def is_large(self) -> bool:
