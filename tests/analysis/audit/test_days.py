@@ -88,7 +88,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     days: list[int] = []
     look_at = beside.look_at
 
-    def noted(day: Any, *rest: Any) -> bytes:
+    def noted(day: Any, *rest: Any) -> Any:
         days.append(day.number)
         return look_at(day, *rest)
 
@@ -481,6 +481,21 @@ def test_a_day_with_a_run_that_goes_on_is_not_kept(
             assert audit(db, Scope(), prices=BOOK).calls == 1
     assert len(looked_at) == 2
     assert not bodies(db)
+
+
+@pytest.mark.parametrize("program", [sys.executable, "nobody"])
+@pytest.mark.usefixtures("two_processors")
+def test_sums_that_no_digest_can_hold_are_told_all_the_same(
+    file: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("update llm_calls set cost_nano_usd = 9000000000000000000")
+        connection.commit()
+    expected = plainly(file, Scope())
+    monkeypatch.setattr(beside.sys, "executable", program)
+    for _ in range(2):
+        assert told(audit(file, Scope(), prices=BOOK)) == expected
+    assert len(bodies(file)) < DAYS // 2, "days of a call or two"
 
 
 @pytest.mark.usefixtures("two_processors")

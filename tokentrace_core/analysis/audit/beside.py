@@ -19,7 +19,7 @@ from threading import Lock, Thread
 from typing import NamedTuple
 
 from tokentrace_core.analysis.audit.account import Account
-from tokentrace_core.analysis.audit.days import look_at
+from tokentrace_core.analysis.audit.days import Packed, look_at, packed, unpacked
 from tokentrace_core.analysis.audit.looks import Case
 from tokentrace_core.analysis.audit.rates import CallRates
 from tokentrace_core.analysis.audit.trace import Day, Trace
@@ -58,7 +58,7 @@ class Work(NamedTuple):
         return Case(Trace(reader, Scope(*self.scope)), Account(CallRates(self.prices)))
 
 
-def looked_at(days: Iterable[Day], case: Case, tell: Tell, done: int, every: int) -> dict[int, bytes]:
+def looked_at(days: Iterable[Day], case: Case, tell: Tell, done: int, every: int) -> dict[int, Packed]:
     """What each of these days tells, by its number. `done`: so many of `every` run need not be looked at."""
     shared = _Shared(deque(days), done)
 
@@ -74,7 +74,7 @@ def looked_at(days: Iterable[Day], case: Case, tell: Tell, done: int, every: int
         ]
         while shared.days or any(thread.is_alive() for thread in threads):
             while (day := shared.next()) is not None:
-                shared.found[day.number] = look_at(day, case, count)
+                shared.found[day.number] = packed(look_at(day, case, count))
             for thread in threads:
                 thread.join(_WAIT_S)
                 count(0)
@@ -86,7 +86,7 @@ class _Shared:
 
     def __init__(self, days: deque[Day], done: int) -> None:
         self.days, self.done = days, done
-        self.found: dict[int, bytes] = {}
+        self.found: dict[int, Packed] = {}
         self._lock = Lock()
 
     def next(self) -> Day | None:
@@ -155,6 +155,7 @@ def _let_look(process: Other, work: bytes, shared: _Shared) -> None:
             while isinstance(answer := pickle.load(told), int):
                 counted += answer
                 shared.count(answer)
+            unpacked(answer)  # or fails here, where the day can still be looked at by another
             shared.found[day.number] = answer
         except Exception:  # it is no more, or is something else: a pickle can fail in any way
             shared.count(-counted)
@@ -170,7 +171,7 @@ def serve() -> None:
     """Look at days until there are none: first the `Work` comes in, then they do; numbers of runs go out, and what each day tells."""
     given, told = sys.stdin.buffer, sys.stdout.buffer
 
-    def answer(what: int | bytes) -> None:
+    def answer(what: int | Packed) -> None:
         pickle.dump(what, told)
         told.flush()
 
@@ -180,4 +181,4 @@ def serve() -> None:
     with Reader(work.path) as reader, suppress(EOFError):
         case = work.case(reader)
         while True:
-            answer(look_at(pickle.load(given), case, answer))
+            answer(packed(look_at(pickle.load(given), case, answer)))

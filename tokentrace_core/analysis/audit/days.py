@@ -79,11 +79,13 @@ class Totals(Struct):
 
 Told = tuple[Any, ...]
 """The totals, then what each of `LOOKS` tells."""
+Packed = bytes | Told
+"""Written down; as it is only if there is a sum in it that 64 bits do not hold, as in a file that nobody recorded."""
 _TELLS: Any = tuple.__class_getitem__((Totals, *(look.tells for look in LOOKS)))
 
 
-def look_at(day: Day, case: Case, done: Callable[[int], None] = lambda _: None) -> bytes:
-    """What it tells, for `decoded`. `done`: told how many runs have been looked at since it was told last."""
+def look_at(day: Day, case: Case, done: Callable[[int], None] = lambda _: None) -> Told:
+    """What it tells. `done`: told how many runs have been looked at since it was told last."""
     case = case.of_its_own()
     totals, looks = Totals(), [look(case) for look in LOOKS]
     for page in case.trace.pages_of(day, wanted=is_paid_anew):
@@ -91,11 +93,20 @@ def look_at(day: Day, case: Case, done: Callable[[int], None] = lambda _: None) 
         for look in looks:
             look.see(page)
         done(len(page))
-    told = totals, *(look.told() for look in looks)
-    return zlib.compress(msgspec.msgpack.encode(told), _QUICKLY)
+    return totals, *(look.told() for look in looks)
 
 
-def decoded(body: bytes) -> Told:
-    """Raises zlib.error or msgspec.MsgspecError for what this version has not made."""
-    told: Told = msgspec.msgpack.decode(zlib.decompress(body), type=_TELLS)
-    return told
+def packed(told: Told) -> Packed:
+    """To be kept, to be sent, or to wait: it takes a tenth of the room."""
+    try:
+        return zlib.compress(msgspec.msgpack.encode(told), _QUICKLY)
+    except OverflowError:
+        return told
+
+
+def unpacked(told: Packed) -> Told:
+    """Raises zlib.error, msgspec.MsgspecError or TypeError for what this version has not packed."""
+    if isinstance(told, tuple):
+        return told
+    found: Told = msgspec.msgpack.decode(zlib.decompress(told), type=_TELLS)
+    return found

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tokentrace_core import __version__
-from tokentrace_core.analysis.audit.days import Told, decoded
+from tokentrace_core.analysis.audit.days import Packed, Told, unpacked
 from tokentrace_core.analysis.audit.looks import Case
 from tokentrace_core.analysis.audit.trace import Day
 from tokentrace_core.pricing import PriceBook
@@ -62,7 +62,7 @@ class Kept:
         """The day, as a whole if what it tells is to be kept: the next scope may end later."""
         return day._replace(whole=day.number in self._claimed)
 
-    def keep(self, made: Mapping[int, bytes]) -> set[int]:
+    def keep(self, made: Mapping[int, Packed]) -> set[int]:
         """What days have told that were looked at since. Those that told more than the scope has."""
         digests = {day: _digest(made[day]) for day in self._claimed}
         if self._claim is not None:
@@ -86,14 +86,14 @@ class Kept:
 
 def _told(digest: Digest) -> Told | None:
     try:
-        return None if digest.body is None else decoded(digest.body)
+        return None if digest.body is None else unpacked(digest.body)
     except (zlib.error, msgspec.MsgspecError, TypeError):
         return None
 
 
-def _digest(body: bytes) -> Digest:
-    totals = decoded(body)[0]
-    return Digest(body, totals.first, totals.last)
+def _digest(told: Packed) -> Digest:
+    totals = unpacked(told)[0]
+    return Digest(told if isinstance(told, bytes) else None, totals.first, totals.last)
 
 
 def _now() -> int:

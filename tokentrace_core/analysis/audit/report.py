@@ -12,7 +12,7 @@ from typing import Any
 
 from tokentrace_core.analysis.audit.account import PRECEDENCE, Account
 from tokentrace_core.analysis.audit.beside import looked_at
-from tokentrace_core.analysis.audit.days import LOOKS, Told, Totals, decoded, look_at
+from tokentrace_core.analysis.audit.days import LOOKS, Told, Totals, look_at, unpacked
 from tokentrace_core.analysis.audit.findings import Finding
 from tokentrace_core.analysis.audit.kept import Kept
 from tokentrace_core.analysis.audit.looks import Case, Look
@@ -110,7 +110,7 @@ def _told(case: Case, days: Sequence[Day], tell: Tell) -> Iterator[Told]:
     for day in days:
         if day.number in beyond:
             made[day.number] = look_at(day, case)
-        yield found.pop(day.number) if day.number in found else decoded(made.pop(day.number))
+        yield found.pop(day.number) if day.number in found else unpacked(made.pop(day.number))
 
 
 def _see_again(case: Case, looks: list[Look[Any]], tell: Tell) -> None:
