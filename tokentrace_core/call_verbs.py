@@ -84,9 +84,10 @@ class CallVerbs(Recording):
                     claim.release(node.reservation)
                 elif not over:
                     refusal = self._decide(node, call, asked, refused, step_name, events)
-            if over:  # its run was ended meanwhile: it is one of its own
+            if over:  # its run was ended meanwhile: it is one of its own, unless a budget ended it
                 return self.open_llm(
                     key,
+                    parent=parent,
                     model=model,
                     provider=provider,
                     messages=messages,

@@ -242,7 +242,7 @@ class OpenRuns:
             asked = run.questions[0] if len(run.questions) == 1 else run.questions
             span.attributes |= self._sealer.facts({"waiting_for": asked})
         span.ended_at = run.clock.now()
-        self.forget(run)
+        self.forget(run, error if isinstance(error, BudgetExceeded) else None)
         if run.resumable:
             self._keep_resumable(run)
         return (signals.run_waiting if span.status == "waiting" else signals.run_ended), {"run": span}
@@ -270,11 +270,12 @@ class OpenRuns:
         """Whether this was part of a run that has ended not long ago."""
         return key in self._over
 
-    def forget(self, run: OpenRun) -> None:
-        """Free what a run under way holds."""
+    def forget(self, run: OpenRun, ended_by: BudgetExceeded | None = None) -> None:
+        """Free what a run under way holds. `ended_by`: the refusal that ended it, even if a later call would have fitted."""
+        stopped = run.account.stopped if run.account else None
         for key in run.nodes:
             self.nodes.pop(key, None)
-            self._over[key] = run.account.stopped if run.account else None
+            self._over[key] = stopped or ended_by
         while len(self._over) > _OVER:
             self._over.popitem(last=False)
         run.forget_parts()

@@ -6,6 +6,7 @@ Every test scripts more turns than the budget pays for and counts the requests t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -268,6 +269,36 @@ def test_p12_parallel_branches_cannot_all_spend_the_same_money(
     with pytest.raises(BudgetExceeded):
         call(graph.compile(name="parallel"), {"messages": []}, config)
     # The refused branch ends the graph, which waits for no other.
+    stopped_run(cut_short=True)
+
+
+def test_p12_a_branch_that_comes_late_does_not_begin_anew_what_the_budget_has_ended(
+    call: Driver, server: LoopbackServer, usage: TurnUsage, config: Any, stopped_run: Callable[..., Row]
+) -> None:
+    """Its thread cannot be called off: the graph is over, and it has still to ask its model."""
+    server.answer_with(lambda body: Turn("done", usage=usage, delay=0.05))
+    model, question = chat_openai(server, max_tokens=usage.output), "x" * (4 * usage.input - 30)
+    came: list[str] = []
+
+    def late(state: Chat) -> Any:
+        time.sleep(0.3)
+        try:
+            return {"messages": [model.invoke(question)]}
+        except BudgetExceeded:
+            came.append("refused")
+            raise
+
+    graph = StateGraph(Chat)
+    for number in range(5):
+        branch = late if number > 2 else lambda state: {"messages": [model.invoke(question)]}
+        graph.add_node(f"branch{number}", branch)
+        graph.add_edge(START, f"branch{number}")
+    with pytest.raises(BudgetExceeded):
+        call(graph.compile(name="parallel"), {"messages": []}, config)
+    deadline = time.monotonic() + 10
+    while len(came) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert came == ["refused"] * 2
     stopped_run(cut_short=True)
 
 
