@@ -6,6 +6,7 @@ Every test scripts more turns than the budget pays for and counts the requests t
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -279,8 +280,14 @@ def test_p12_a_branch_that_comes_late_does_not_begin_anew_what_the_budget_has_en
     server.answer_with(lambda body: Turn("done", usage=usage, delay=0.05))
     model, question = chat_openai(server, max_tokens=usage.output), "x" * (4 * usage.input - 30)
     came: list[str] = []
+    all_begun = threading.Barrier(5, timeout=20)  # what has not begun is called off
+
+    def early(state: Chat) -> Any:
+        all_begun.wait()
+        return {"messages": [model.invoke(question)]}
 
     def late(state: Chat) -> Any:
+        all_begun.wait()
         time.sleep(0.3)
         try:
             return {"messages": [model.invoke(question)]}
@@ -290,8 +297,7 @@ def test_p12_a_branch_that_comes_late_does_not_begin_anew_what_the_budget_has_en
 
     graph = StateGraph(Chat)
     for number in range(5):
-        branch = late if number > 2 else lambda state: {"messages": [model.invoke(question)]}
-        graph.add_node(f"branch{number}", branch)
+        graph.add_node(f"branch{number}", late if number > 2 else early)
         graph.add_edge(START, f"branch{number}")
     with pytest.raises(BudgetExceeded):
         call(graph.compile(name="parallel"), {"messages": []}, config)
