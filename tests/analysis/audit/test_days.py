@@ -32,12 +32,13 @@ from tokentrace_core.analysis.audit.looks import Case, Look
 from tokentrace_core.analysis.audit.oversized_result import OversizedResult, Sizes
 from tokentrace_core.analysis.audit.preamble import LEAST_REPLIES, Preamble
 from tokentrace_core.analysis.audit.rates import CallRates
-from tokentrace_core.analysis.audit.trace import DAY_US, Trace
+from tokentrace_core.analysis.audit.trace import Trace
 from tokentrace_core.analysis.audit.unused_tools import Toolboxes, UnusedTools
 from tokentrace_core.cli.demo.month import KINDS, write_month
 from tokentrace_core.own_prices import Discount
 from tokentrace_core.store import purge, repriced_file
 from tokentrace_core.store.connection import use_key
+from tokentrace_core.store.digest_table import DAY_US
 from tokentrace_core.store.pieces import do_all
 from tokentrace_core.store.reader import Reader
 from tokentrace_core.store.repricing import Question

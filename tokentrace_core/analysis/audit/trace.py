@@ -15,6 +15,7 @@ from tokentrace_core.analysis.audit.calls import Call, Page, Run, TracedRun
 from tokentrace_core.analysis.audit.page import Wanted, read_page, read_rows
 from tokentrace_core.analysis.audit.prompts import Prompts, Skeletons
 from tokentrace_core.analysis.scope import Scope
+from tokentrace_core.store.digest_table import DAY_US
 from tokentrace_core.store.reader import Reader
 
 #: So many calls and tool calls are read at once; and so many runs, since some have none.
@@ -22,7 +23,6 @@ _ROWS, _RUNS = 20_000, 5_000
 
 #: Calls from which on a file is large.
 _LARGE = 20_000
-DAY_US = 86_400_000_000
 _LEAST, _UTMOST = -(2**63), 2**63 - 1
 
 _RUN = """r.id, coalesce(r.name, '') as name, r.framework, coalesce(r.session_id, '') as session_id,
